@@ -1,0 +1,156 @@
+//! Jobs, queues, schedules, messages: what the ledger says.
+
+use std::str::FromStr;
+
+use clap::Subcommand;
+use pulsecal_core::ids::JobId;
+use pulsecal_core::process::Failure;
+use pulsecal_core::store::audit::{self, Actor, Entry};
+use pulsecal_core::store::{Scope, Tx, console, schedules as schedule_rows};
+use serde_json::json;
+
+use crate::output::Output;
+use crate::setup::{context, db};
+
+/// The jobs of the ledger.
+#[derive(Subcommand)]
+pub enum Jobs {
+    /// The newest jobs.
+    List {
+        /// scheduled, ready, running, done, dead, cancelled or expired.
+        #[arg(long)]
+        state: Option<String>,
+        /// Only this kind.
+        #[arg(long)]
+        kind: Option<String>,
+        /// At most so many.
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+    /// One job with all its attempts.
+    Show {
+        /// The job's id.
+        id: String,
+    },
+    /// Give a dead job its attempts anew.
+    Retry {
+        /// The job's id.
+        id: String,
+    },
+    /// Cancel a job that waits.
+    Cancel {
+        /// The job's id.
+        id: String,
+    },
+    /// Enqueue jobs that do nothing, to try a set-up.
+    Try {
+        /// How many.
+        #[arg(long, default_value_t = 1)]
+        count: u64,
+    },
+}
+
+const JOB_COLUMNS: &[&str] = &["id", "kind", "queue", "state", "attempt", "run_at", "ended_at", "last_error"];
+
+/// Runs `pulsecal jobs`.
+///
+/// # Errors
+/// Postgres, or a job that there is not.
+pub async fn jobs(what: Jobs, out: Output) -> Result<(), Failure> {
+    let ctx = context()?;
+    let mut tx = ctx.begin(Scope::Platform).await.map_err(db)?;
+    let id_of = |id: &str| JobId::from_str(id).map_err(|_| Failure::new(format!("{id:?} is no job id")));
+    match what {
+        Jobs::List { state, kind, limit } => {
+            let rows = console::jobs(tx.conn(), state.as_deref(), kind.as_deref(), i64::from(limit)).await.map_err(db)?;
+            out.rows(JOB_COLUMNS, &rows);
+        }
+        Jobs::Show { id } => {
+            let found = console::job(tx.conn(), id_of(&id)?).await.map_err(db)?;
+            let (job, attempts) = found.ok_or_else(|| Failure::new("there is no such job"))?;
+            if out.json {
+                out.one(&json!({"job": job, "attempts": attempts}), "");
+            } else {
+                out.rows(JOB_COLUMNS, &[job]);
+                out.rows(&["attempt", "worker", "started_at", "ended_at", "outcome", "error"], &attempts);
+            }
+        }
+        Jobs::Retry { id } => {
+            let job = id_of(&id)?;
+            if !console::retry_dead(tx.conn(), job).await.map_err(db)? {
+                return Err(Failure::new("there is no such dead job, or it is live again already"));
+            }
+            note(&mut tx, "job.retry", job).await?;
+            tx.commit().await.map_err(db)?;
+            out.one(&json!({"retried": id}), "It will run again.");
+        }
+        Jobs::Cancel { id } => {
+            let job = id_of(&id)?;
+            if !console::cancel(tx.conn(), job).await.map_err(db)? {
+                return Err(Failure::new("there is no such waiting job; a running one cannot be cancelled yet"));
+            }
+            note(&mut tx, "job.cancel", job).await?;
+            tx.commit().await.map_err(db)?;
+            out.one(&json!({"cancelled": id}), "It will end as cancelled.");
+        }
+        Jobs::Try { count } => {
+            let mut done = 0;
+            while done < count {
+                let end = count.min(done + 1000);
+                let jobs: Vec<_> = (done..end).map(|i| pulsecal_jobs::Noop { i }).collect();
+                let mut tx = ctx.begin(Scope::Platform).await.map_err(db)?;
+                tx.enqueue_many(&jobs).await.map_err(|error| Failure::new(error.to_string()))?;
+                tx.commit().await.map_err(db)?;
+                done = end;
+            }
+            out.one(&json!({"enqueued": count}), &format!("{count} jobs enqueued."));
+        }
+    }
+    Ok(())
+}
+
+async fn note(tx: &mut Tx, action: &'static str, job: JobId) -> Result<(), Failure> {
+    let (now, ids) = (tx.now(), pulsecal_core::ids::Ids);
+    let entry = Entry { org: None, actor: Actor::Operator, action, subject_type: "job", subject: job.0, outcome: "success", detail: None };
+    audit::write(tx.conn(), ids, &[entry], now).await.map_err(db)
+}
+
+/// Runs `pulsecal queues`.
+///
+/// # Errors
+/// Postgres.
+pub async fn queues(out: Output) -> Result<(), Failure> {
+    let mut tx = context()?.begin(Scope::Platform).await.map_err(db)?;
+    let rows = console::queues(tx.conn()).await.map_err(db)?;
+    out.rows(&["queue", "ready", "scheduled", "running", "oldest_seconds"], &rows);
+    Ok(())
+}
+
+/// Runs `pulsecal schedules`.
+///
+/// # Errors
+/// Postgres.
+pub async fn schedules(out: Output) -> Result<(), Failure> {
+    let mut tx = context()?.begin(Scope::Platform).await.map_err(db)?;
+    let rows = schedule_rows::all(tx.conn()).await.map_err(db)?;
+    let rows: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            json!({"name": row.name, "cron": row.cron, "zone": row.zone, "job": row.job_kind, "enabled": row.enabled, "overlap": row.overlap,
+                "misfire": row.misfire, "next_slot": row.next_slot})
+        })
+        .collect();
+    out.rows(&["name", "cron", "zone", "job", "enabled", "overlap", "misfire", "next_slot"], &rows);
+    Ok(())
+}
+
+/// Runs `pulsecal messages`.
+///
+/// # Errors
+/// Postgres.
+pub async fn messages(state: Option<&str>, limit: u32, out: Output) -> Result<(), Failure> {
+    let mut tx = context()?.begin(Scope::Platform).await.map_err(db)?;
+    let rows = console::messages(tx.conn(), state, i64::from(limit)).await.map_err(db)?;
+    out.rows(&["id", "kind", "subject", "recipient", "state", "reason", "created_at"], &rows);
+    Ok(())
+}

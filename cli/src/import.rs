@@ -1,0 +1,167 @@
+//! `pulsecal import`: files of others.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::str::FromStr;
+
+use clap::Subcommand;
+use pulsecal_core::context::Context;
+use pulsecal_core::fhir::{self, Effect, Entry, Limits, Problem, Record};
+use pulsecal_core::ids::OrgId;
+use pulsecal_core::imports::{self, NotStored, Target};
+use pulsecal_core::ledger::NewJob;
+use pulsecal_core::process::Failure;
+use pulsecal_core::store::Scope;
+use pulsecal_core::store::organizations::{self, OrganizationRow};
+use pulsecal_core::time::Zone;
+use serde::Serialize;
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use crate::output::Output;
+use crate::setup::{context, db};
+
+/// What to read.
+#[derive(Subcommand)]
+pub enum Import {
+    /// FHIR R4: a Bundle, or NDJSON with one resource a line. What is not understood is listed; the rest goes in. Importing
+    /// again changes what changed and doubles nothing. Ends with 0, or with 3 when something was left out.
+    Fhir {
+        /// The file.
+        file: PathBuf,
+        /// Into this organization; when there is just one, it is taken; when there is none, the file's first is made.
+        #[arg(long)]
+        org: Option<String>,
+        /// The system that gave the ids, if you import from several.
+        #[arg(long, default_value = "fhir")]
+        source: String,
+        /// The zone of an organization that the file makes, if the file does not say.
+        #[arg(long)]
+        zone: Option<String>,
+    },
+}
+
+#[derive(Serialize)]
+struct Line {
+    effect: &'static str,
+    resource: String,
+    path: String,
+    reason: String,
+}
+
+impl From<&Problem> for Line {
+    fn from(problem: &Problem) -> Self {
+        let effect = match problem.effect {
+            Effect::Stopped => "stopped",
+            Effect::Skipped => "skipped",
+            Effect::Partial => "partial",
+        };
+        Self { effect, resource: problem.resource.clone(), path: problem.path.clone(), reason: problem.reason.clone() }
+    }
+}
+
+/// Runs `pulsecal import`.
+///
+/// # Errors
+/// A file that cannot be opened, an organization that there is not, Postgres.
+pub async fn run(what: Import, out: Output) -> Result<ExitCode, Failure> {
+    let Import::Fhir { file, org, source, zone } = what;
+    let opened = File::open(&file).map_err(|error| Failure::new(format!("{}: {error}", file.display())))?;
+    let zone = zone.map(|name| name.parse::<Zone>().map_err(|error| Failure::new(format!("--zone: {error}")))).transpose()?;
+    let ctx = context()?;
+    let mut target = find_target(&ctx, org.as_deref(), &source).await?;
+    let plan = NewJob::of(&pulsecal_jobs::MaterialiseDoses {}).map_err(|error| Failure::new(error.to_string()))?;
+
+    // Reading blocks, storing does not; a bounded channel keeps what is in between small.
+    let (send, mut entries) = mpsc::channel(64);
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut reader = fhir::read(BufReader::with_capacity(1 << 16, opened), Limits::default());
+        for entry in reader.by_ref() {
+            if send.blocking_send(entry).is_err() {
+                break;
+            }
+        }
+        reader.ignored().clone()
+    });
+    let (mut stored, mut left_out, mut stopped) = (std::collections::BTreeMap::<&str, u64>::new(), Vec::<Line>::new(), false);
+    while let Some(entry) = entries.recv().await {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(problem) => {
+                stopped |= problem.effect == Effect::Stopped;
+                left_out.push(Line::from(&problem));
+                continue;
+            }
+        };
+        let resource = format!("{}/{}", entry.record.kind().as_str(), entry.record.source_id().as_str());
+        let line = |effect, reason: String| Line { effect, resource: resource.clone(), path: String::new(), reason };
+        if target.is_none() {
+            target = match &entry.record {
+                Record::Organization(_) => Some(make_organization(&ctx, &entry, zone, &source).await?),
+                _ => return Err(Failure::new("there is no organization yet, and this file has none: make one first, or say --org")),
+            };
+        }
+        let Some(target) = &target else { continue };
+        left_out.extend(entry.notes.iter().map(Line::from));
+        if matches!(entry.record, Record::Organization(_)) && *stored.get("Organization").unwrap_or(&0) > 0 {
+            left_out.push(line("skipped", "another organization; everything of this file goes into one".into()));
+            continue;
+        }
+        match imports::store(&ctx, target, &entry, &plan).await {
+            Ok(note) => {
+                *stored.entry(entry.record.kind().as_str()).or_default() += 1;
+                left_out.extend(note.map(|reason| line("partial", reason)));
+            }
+            Err(NotStored::Missing(reason)) => left_out.push(line("skipped", reason)),
+            Err(NotStored::Db(error)) => return Err(db(error)),
+        }
+    }
+    let ignored = reading.await.map_err(|error| Failure::new(format!("reading the file failed: {error}")))?;
+    if out.json {
+        out.one(&json!({"stored": stored, "left_out": left_out, "not_used": ignored, "organization": target.map(|target| target.org)}), "");
+    } else {
+        for (kind, count) in &stored {
+            println!("{count:>8}  {kind}");
+        }
+        if !ignored.is_empty() {
+            println!("Not used by PulseCal: {}", ignored.iter().map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>().join(", "));
+        }
+        if !left_out.is_empty() {
+            println!("\nNot understood:");
+            out.rows(&["effect", "resource", "path", "reason"], &left_out);
+        }
+    }
+    Ok(match (stopped, left_out.is_empty()) {
+        (true, _) => ExitCode::FAILURE,
+        (false, false) => ExitCode::from(3),
+        (false, true) => ExitCode::SUCCESS,
+    })
+}
+
+async fn find_target(ctx: &Context, wanted: Option<&str>, source: &str) -> Result<Option<Target>, Failure> {
+    let mut tx = ctx.begin(Scope::Platform).await.map_err(db)?;
+    let all = organizations::all(tx.conn()).await.map_err(db)?;
+    let org = match wanted {
+        Some(text) => {
+            let id = OrgId::from_str(text).map_err(|_| Failure::new("--org: is no id"))?;
+            Some(all.iter().find(|row| row.id == id).ok_or_else(|| Failure::new("--org: there is no such organization"))?.id)
+        }
+        None if all.len() > 1 => return Err(Failure::new("there are several organizations: say which with --org")),
+        None => all.first().map(|row| row.id),
+    };
+    Ok(org.map(|org| Target { org, source: source.to_owned() }))
+}
+
+async fn make_organization(ctx: &Context, entry: &Entry, fallback: Option<Zone>, source: &str) -> Result<Target, Failure> {
+    let Record::Organization(record) = &entry.record else { return Err(Failure::new("no organization")) };
+    let zone = record.zone.map(|zone| zone.name().to_owned()).or(fallback.map(|zone| zone.name().to_owned()));
+    let zone = zone.ok_or_else(|| Failure::new("the file's organization has no zone: say it with --zone, as in --zone Europe/Berlin"))?;
+    let mut tx = ctx.begin(Scope::Platform).await.map_err(db)?;
+    let row = OrganizationRow { id: tx.new_id(), name: record.name.clone(), discreet_name: None, zone, phone: record.phone.clone() };
+    let now = tx.now();
+    organizations::put(tx.conn(), &row, now).await.map_err(db)?;
+    tx.commit().await.map_err(db)?;
+    Ok(Target { org: row.id, source: source.to_owned() })
+}

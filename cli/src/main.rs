@@ -1,0 +1,111 @@
+//! `pulsecal`: what an operator types.
+
+mod console;
+mod dev;
+mod doses;
+mod import;
+mod output;
+mod seed;
+mod setup;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use pulsecal_core::process::Failure;
+
+use crate::output::Output;
+
+/// The background job and notification platform of a clinic.
+#[derive(Parser)]
+#[command(name = "pulsecal", version, arg_required_else_help = true)]
+struct Cli {
+    /// Print JSON instead of a table.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Bring the database to this version. Needs DATABASE_URL of the owner; safe to run again.
+    Migrate,
+    /// Load invented data.
+    Seed {
+        #[command(subcommand)]
+        what: seed::Seed,
+    },
+    /// People who may use the API.
+    User {
+        #[command(subcommand)]
+        what: setup::User,
+    },
+    /// Dose plans.
+    Doses {
+        #[command(subcommand)]
+        what: doses::Doses,
+    },
+    /// Read files of others.
+    Import {
+        #[command(subcommand)]
+        what: import::Import,
+    },
+    /// The jobs of the ledger.
+    Jobs {
+        #[command(subcommand)]
+        what: console::Jobs,
+    },
+    /// The queues at this moment.
+    Queues,
+    /// What runs at which times.
+    Schedules,
+    /// The message log.
+    Messages {
+        /// planned, sending, sent, uncertain, suppressed or failed.
+        #[arg(long)]
+        state: Option<String>,
+        /// At most so many.
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+    /// Used by ./dev up.
+    #[command(hide = true)]
+    DevSupervise(dev::SuperviseArgs),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let done = match runtime {
+        Ok(runtime) => {
+            let done = runtime.block_on(run(cli));
+            runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+            done
+        }
+        Err(error) => Err(Failure::new(format!("cannot start: {error}"))),
+    };
+    match done {
+        Ok(code) => code,
+        Err(problem) => {
+            eprintln!("pulsecal: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let out = Output { json: cli.json };
+    match cli.command {
+        Command::Migrate => setup::migrate(out).await?,
+        Command::Seed { what } => seed::run(what, out).await?,
+        Command::User { what } => setup::user(what, out).await?,
+        Command::Doses { what } => doses::run(what, out).await?,
+        Command::Import { what } => return import::run(what, out).await,
+        Command::Jobs { what } => console::jobs(what, out).await?,
+        Command::Queues => console::queues(out).await?,
+        Command::Schedules => console::schedules(out).await?,
+        Command::Messages { state, limit } => console::messages(state.as_deref(), limit, out).await?,
+        Command::DevSupervise(args) => dev::supervise(args).await.map_err(|error| Failure::new(error.to_string()))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

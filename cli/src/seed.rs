@@ -1,0 +1,168 @@
+//! A believable clinic of any size. Every person is invented, every address ends in example.org.
+
+use std::collections::BTreeSet;
+
+use chrono::{NaiveTime, TimeDelta, Timelike, Weekday};
+use clap::{Args, Subcommand};
+use pulsecal_core::context::Context;
+use pulsecal_core::doses::{Days, Timing, planner};
+use pulsecal_core::ids::{OrgId, PersonId};
+use pulsecal_core::process::Failure;
+use pulsecal_core::store::import::{PersonRow, put_person};
+use pulsecal_core::store::organizations::{self, OrganizationRow};
+use pulsecal_core::store::seed::{self, DemoLadder, DemoPatient};
+use pulsecal_core::store::Scope;
+use pulsecal_core::tokens;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::output::Output;
+use crate::setup::{context, db};
+
+/// What to load.
+#[derive(Subcommand)]
+pub enum Seed {
+    /// A demonstration clinic with patients, medicines and dose plans; the first dose falls due within the minute.
+    Demo(Demo),
+}
+
+/// How the clinic is to be.
+#[derive(Args)]
+pub struct Demo {
+    /// How many patients, 1 to 2,000,000.
+    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=2_000_000))]
+    patients: u32,
+    /// Every patient's first dose falls due in so many seconds, all at one instant: for measuring.
+    #[arg(long)]
+    due_in: Option<i64>,
+    /// Seconds after which nudges come; none with an empty value.
+    #[arg(long, value_delimiter = ',', default_values_t = [900, 1800])]
+    nudge_after: Vec<i32>,
+    /// Seconds after which a dose is missed.
+    #[arg(long, default_value_t = 3600)]
+    window: i32,
+    /// Only store the reminders; the planner makes the doses.
+    #[arg(long)]
+    unplanned: bool,
+}
+
+const GIVEN: [&str; 24] = [
+    "Amina", "Björn", "Chiara", "Dmitri", "Elena", "Farid", "Grace", "Hiroshi", "Ines", "Jonas", "Kavita", "Liam", "Maren", "Nadia", "Oskar", "Priya",
+    "Quentin", "Rosa", "Samuel", "Tove", "Ursula", "Viktor", "Wanjiru", "Zofia",
+];
+const FAMILY: [&str; 20] = [
+    "Abbot", "Bergström", "Castellan", "Dufour", "Eriksen", "Fairweather", "Gallagher", "Hoffmann", "Ivanova", "Jansen", "Kowalski", "Lindqvist", "Moreau",
+    "Novak", "Okafor", "Petrov", "Quispe", "Rossi", "Schneider", "Tanaka",
+];
+const MEDICINES: [(&str, &str); 8] = [
+    ("Metformin 500 mg", "1 tablet with food"),
+    ("Ramipril 5 mg", "1 tablet"),
+    ("Levothyroxine 75 µg", "1 tablet, half an hour before breakfast"),
+    ("Amoxicillin 500 mg", "1 capsule"),
+    ("Atorvastatin 20 mg", "1 tablet"),
+    ("Bisoprolol 2.5 mg", "1 tablet"),
+    ("Methotrexate 10 mg", "1 tablet, once a week"),
+    ("Insulin glargine", "14 units under the skin"),
+];
+const ZONES: [&str; 6] = ["Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "America/Sao_Paulo", "Pacific/Auckland"];
+const CLINIC_ZONE: &str = "Europe/Berlin";
+
+/// Runs `pulsecal seed`.
+///
+/// # Errors
+/// Postgres.
+pub async fn run(what: Seed, out: Output) -> Result<(), Failure> {
+    let Seed::Demo(demo) = what;
+    let ctx = context()?;
+    let mut tx = ctx.begin(Scope::Platform).await.map_err(db)?;
+    let now = tx.now();
+    let clinic = OrganizationRow {
+        id: tx.new_id::<OrgId>(),
+        name: "Lindenhof Family Practice".into(),
+        discreet_name: Some("Lindenhof".into()),
+        zone: CLINIC_ZONE.into(),
+        phone: Some("+49 30 555 0100".into()),
+    };
+    organizations::put(tx.conn(), &clinic, now).await.map_err(db)?;
+    let staff = |id: Uuid, role, given: &str, family: &str| PersonRow {
+        id,
+        role,
+        given: given.into(),
+        family: family.into(),
+        birth_date: None,
+        email: Some(format!("{}@lindenhof.example.org", family.to_lowercase())),
+        phone: None,
+        zone: None,
+        locale: None,
+        active: true,
+        deceased: false,
+    };
+    let (doctor, nurse) = (tx.new_id::<Uuid>(), tx.new_id::<Uuid>());
+    put_person(tx.conn(), clinic.id, &staff(doctor, "doctor", "Dr Miriam", "Sommer"), now).await.map_err(db)?;
+    put_person(tx.conn(), clinic.id, &staff(nurse, "nurse", "Tom", "Ahlers"), now).await.map_err(db)?;
+    let expires_at = now + TimeDelta::days(30);
+    let scopes = tokens::Scopes::all();
+    let token = tokens::mint(&mut tx, ctx.ids, clinic.id, PersonId(nurse), &scopes, expires_at, "demo").await.map_err(db)?;
+    tx.commit().await.map_err(db)?;
+
+    let ladder = DemoLadder { nudge_after_seconds: demo.nudge_after.clone(), window_seconds: demo.window };
+    let mut made = 0;
+    while made < demo.patients {
+        let end = demo.patients.min(made + 2000);
+        let mut tx = ctx.begin(Scope::Platform).await.map_err(db)?;
+        let batch = (made..end).map(|i| patient(&ctx, &demo, i, now)).collect::<Result<Vec<_>, _>>();
+        let batch = batch.map_err(|error| Failure::new(error.to_string()))?;
+        seed::patients(tx.conn(), clinic.id, doctor, &batch, &ladder, now).await.map_err(db)?;
+        tx.commit().await.map_err(db)?;
+        made = end;
+    }
+    while !demo.unplanned && planner::plan_due(&ctx, 500).await.map_err(db)?.reminders > 0 {}
+    let secret = token.expose();
+    let sign_ins = json!([{"who": "nurse (API token, all scopes)", "organization": clinic.id, "person": nurse, "token": secret}]);
+    if let Ok(path) = std::env::var("PULSECAL_SIGN_INS") {
+        std::fs::write(&path, sign_ins.to_string()).map_err(|error| Failure::new(format!("cannot write the sign-ins: {error}")))?;
+    }
+    let sentence = format!("A clinic with {} patients. API token of its nurse: {secret}", demo.patients);
+    out.one(&json!({"organization": clinic.id, "patients": demo.patients, "sign_ins": sign_ins}), &sentence);
+    Ok(())
+}
+
+fn patient(ctx: &Context, demo: &Demo, i: u32, now: chrono::DateTime<chrono::Utc>) -> Result<DemoPatient, serde_json::Error> {
+    let pick = |of: usize, salt: u32| usize::try_from(i.wrapping_mul(2_654_435_761).wrapping_add(salt.wrapping_mul(40_503)) >> 7).unwrap_or(0) % of;
+    let (given, family) = (GIVEN[pick(GIVEN.len(), 1)], FAMILY[pick(FAMILY.len(), 2)]);
+    let (medicine, dosage) = MEDICINES[pick(MEDICINES.len(), 3)];
+    let zone = ZONES[pick(ZONES.len(), 4)];
+    let tz: chrono_tz::Tz = zone.parse().unwrap_or(chrono_tz::UTC);
+    let soon = now + TimeDelta::seconds(demo.due_in.unwrap_or(20 + i64::from(i) * 30));
+    let local = soon.with_timezone(&tz).naive_local();
+    let start = local.date();
+    let soon = local.time().with_nanosecond(0).unwrap_or(NaiveTime::MIN);
+    let at = |hour| NaiveTime::from_hms_opt(hour, 0, 0).unwrap_or(NaiveTime::MIN);
+    let (days, times) = match (demo.due_in, i % 6) {
+        (Some(_), _) => (Days::Day, BTreeSet::from([soon])),
+        (None, 0 | 1) => (Days::Day, BTreeSet::from([soon, at(8), at(20)])),
+        (None, 2) => (Days::Weekdays { on: vec![Weekday::Mon, Weekday::Wed, Weekday::Fri] }, BTreeSet::from([at(8)])),
+        (None, 3) => (Days::NthDay { n: std::num::NonZeroU16::MIN.saturating_add(2) }, BTreeSet::from([at(9)])),
+        _ => (Days::Day, BTreeSet::from([at(8), at(14), at(20)])),
+    };
+    let elapsed = demo.due_in.is_none() && i % 6 == 5;
+    let timing = if elapsed {
+        Timing::EveryHours { hours: std::num::NonZeroU16::MIN.saturating_add(7), start, first: soon, end: None }
+    } else {
+        Timing::TimesOfDay { times, days, start, end: None }
+    };
+    Ok(DemoPatient {
+        person: ctx.ids.new_id(),
+        prescription: ctx.ids.new_id(),
+        reminder: ctx.ids.new_id(),
+        given: given.into(),
+        family: family.into(),
+        email: format!("patient{i}@patients.example.org"),
+        zone: (zone != CLINIC_ZONE).then(|| zone.to_owned()),
+        privacy_level: i16::try_from((i + 3) % 4).unwrap_or(0),
+        medicine: medicine.into(),
+        dosage: dosage.into(),
+        timing: serde_json::to_value(&timing)?,
+        meaning: if elapsed { "elapsed" } else { "wall_clock" }.into(),
+    })
+}

@@ -1,0 +1,276 @@
+//! Configuration: the environment, read once at start.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use crate::ledger::Queue;
+
+/// A variable that PulseCal reads; `.env.sample` lists the same, and a test compares the two.
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// What holds when it is not set; none: it must be set where it is needed.
+    pub default: Option<&'static str>,
+}
+
+const fn var(name: &'static str, default: Option<&'static str>) -> Variable {
+    Variable { name, default }
+}
+
+/// Every variable that PulseCal reads.
+pub const VARIABLES: &[Variable] = &[
+    var("DATABASE_URL", None),
+    var("REDIS_URL", None),
+    var("REDIS_PREFIX", Some("pulsecal")),
+    var("BELT", Some("native")),
+    var("SMTP_URL", Some("")),
+    var("MAIL_FROM", Some("PulseCal <reminders@pulsecal.example>")),
+    var("PUBLIC_URL", Some("http://127.0.0.1:8080")),
+    var("SECRET_KEY", None),
+    var("BLOB_URL", Some("")),
+    var("BIND", Some("127.0.0.1:8080")),
+    var("METRICS_BIND", Some("")),
+    var("WORKER_QUEUES", Some("reminders=64,mail=64,exports=2,backups=1,maintenance=4")),
+    var("BACKUP_RECIPIENT", Some("")),
+    var("SENTRY_DSN", Some("")),
+    var("OTEL_EXPORTER_OTLP_ENDPOINT", Some("")),
+    var("GOOGLE_CLIENT_ID", Some("")),
+    var("GOOGLE_CLIENT_SECRET", Some("")),
+    var("OIDC_ISSUER", Some("")),
+    var("LOG_FORMAT", Some("")),
+];
+
+/// A wrong or missing variable: one line that names it. The value itself is never shown, it may be a secret.
+#[derive(Debug, thiserror::Error)]
+#[error("{name}: {problem}")]
+pub struct ConfigError {
+    /// The variable.
+    pub name: &'static str,
+    /// What is wrong, and what is right.
+    pub problem: String,
+}
+
+/// A value that must not be printed.
+#[derive(Clone)]
+pub struct Secret<T>(T);
+
+impl<T> Secret<T> {
+    /// Wraps a value.
+    pub fn new(value: T) -> Self {
+        Self(value)
+    }
+
+    /// The value, for its real use.
+    pub fn expose(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> fmt::Debug for Secret<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+/// Which belt carries ids from Redis to the workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BeltKind {
+    /// PulseCal's own lists.
+    Native,
+    /// Stock apalis-redis, for those who run it already.
+    ApalisRedis,
+}
+
+/// How many jobs of each queue a worker runs at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerQueues(pub BTreeMap<Queue, usize>);
+
+impl FromStr for WorkerQueues {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut queues = BTreeMap::new();
+        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            let (name, count) = part.split_once('=').ok_or("expected QUEUE=COUNT pairs, as in reminders=64,mail=64")?;
+            let queue = name.trim().parse::<Queue>().map_err(|error| error.to_string())?;
+            let count = count.trim().parse::<usize>().ok().filter(|count| (1..=4096).contains(count));
+            let count = count.ok_or_else(|| format!("the count of {queue} must be 1 to 4096"))?;
+            queues.insert(queue, count);
+        }
+        if queues.is_empty() { Err("names no queue; as in reminders=64,mail=64".into()) } else { Ok(Self(queues)) }
+    }
+}
+
+/// The environment of a process.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `DATABASE_URL`.
+    pub database_url: Secret<String>,
+    /// `REDIS_URL`.
+    pub redis_url: Secret<String>,
+    /// `REDIS_PREFIX`: the head of every key.
+    pub redis_prefix: String,
+    /// `BELT`.
+    pub belt: BeltKind,
+    /// `SMTP_URL`; none: the development mailbox.
+    pub smtp_url: Option<Secret<String>>,
+    /// `MAIL_FROM`, as `Name <address>`.
+    pub mail_from: String,
+    /// `PUBLIC_URL`, without a slash at its end.
+    pub public_url: String,
+    /// `SECRET_KEY`: signs links; 32 characters or more.
+    pub secret_key: Secret<Vec<u8>>,
+    /// `BIND` of the API.
+    pub bind: std::net::SocketAddr,
+    /// `METRICS_BIND` of worker and scheduler; none: no metrics port.
+    pub metrics_bind: Option<std::net::SocketAddr>,
+    /// `WORKER_QUEUES`.
+    pub worker_queues: WorkerQueues,
+    /// `SENTRY_DSN`; none: no Sentry.
+    pub sentry_dsn: Option<Secret<String>>,
+    /// `LOG_FORMAT`: `text`, `json`, or by whether the output is a terminal.
+    pub log_format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Readable lines.
+    Text,
+    /// One JSON object a line.
+    Json,
+    /// Text on a terminal, JSON otherwise.
+    ByTerminal,
+}
+
+impl Config {
+    /// Reads the process's environment.
+    ///
+    /// # Errors
+    /// The first variable that is missing or wrong.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::read(&|name| std::env::var(name).ok())
+    }
+
+    /// Reads variables through `lookup`.
+    ///
+    /// # Errors
+    /// The first variable that is missing or wrong.
+    pub fn read(lookup: &dyn Fn(&'static str) -> Option<String>) -> Result<Self, ConfigError> {
+        let env = Reader { lookup };
+        Ok(Self {
+            database_url: Secret(env.url("DATABASE_URL", &["postgres", "postgresql"])?),
+            redis_url: Secret(env.url("REDIS_URL", &["redis", "rediss"])?),
+            redis_prefix: env.parsed("REDIS_PREFIX", |text| {
+                let fine = !text.is_empty() && text.len() <= 64 && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+                if fine { Ok(text.to_owned()) } else { Err("must be 1 to 64 letters, digits, '-', '_' or '.'".into()) }
+            })?,
+            belt: env.parsed("BELT", |text| match text {
+                "native" => Ok(BeltKind::Native),
+                "apalis-redis" => Ok(BeltKind::ApalisRedis),
+                _ => Err("must be native or apalis-redis".into()),
+            })?,
+            smtp_url: env.optional("SMTP_URL")?.map(|_| env.url("SMTP_URL", &["smtp", "smtps"])).transpose()?.map(Secret),
+            mail_from: env.text("MAIL_FROM")?,
+            public_url: env.url("PUBLIC_URL", &["http", "https"])?.trim_end_matches('/').to_owned(),
+            secret_key: env.parsed("SECRET_KEY", |text| {
+                if text.len() < 32 {
+                    return Err("must be at least 32 characters of randomness, as `openssl rand -hex 32` makes".into());
+                }
+                Ok(Secret(text.as_bytes().to_vec()))
+            })?,
+            bind: env.parsed("BIND", socket)?,
+            metrics_bind: env.optional("METRICS_BIND")?.map(|_| env.parsed("METRICS_BIND", socket)).transpose()?,
+            worker_queues: env.parsed("WORKER_QUEUES", str::parse)?,
+            sentry_dsn: env.optional("SENTRY_DSN")?.map(Secret),
+            log_format: env.parsed("LOG_FORMAT", |text| match text {
+                "" => Ok(LogFormat::ByTerminal),
+                "text" => Ok(LogFormat::Text),
+                "json" => Ok(LogFormat::Json),
+                _ => Err("must be text or json".into()),
+            })?,
+        })
+    }
+}
+
+fn socket(text: &str) -> Result<std::net::SocketAddr, String> {
+    text.parse().map_err(|_| "must be ADDRESS:PORT, as in 127.0.0.1:8080".to_owned())
+}
+
+struct Reader<'a> {
+    lookup: &'a dyn Fn(&'static str) -> Option<String>,
+}
+
+impl Reader<'_> {
+    fn optional(&self, name: &'static str) -> Result<Option<String>, ConfigError> {
+        Ok(Some(self.text(name)?).filter(|text| !text.is_empty()))
+    }
+
+    fn text(&self, name: &'static str) -> Result<String, ConfigError> {
+        let known = VARIABLES.iter().find(|variable| variable.name == name);
+        let default = known.and_then(|variable| variable.default);
+        let set = (self.lookup)(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+        set.or_else(|| default.map(str::to_owned))
+            .ok_or_else(|| ConfigError { name, problem: "is not set; .env.sample says what it means".into() })
+    }
+
+    fn parsed<T>(&self, name: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, ConfigError> {
+        parse(&self.text(name)?).map_err(|problem| ConfigError { name, problem })
+    }
+
+    fn url(&self, name: &'static str, schemes: &[&str]) -> Result<String, ConfigError> {
+        self.parsed(name, |text| {
+            let wrong = || format!("must be a URL that starts with {}://", schemes.join(":// or "));
+            let url = url::Url::parse(text).map_err(|_| wrong())?;
+            if schemes.contains(&url.scheme()) { Ok(text.to_owned()) } else { Err(wrong()) }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&'static str, &'static str)]) -> Result<Config, ConfigError> {
+        let mut all: BTreeMap<&str, &str> = BTreeMap::from([
+            ("DATABASE_URL", "postgres://someone@localhost/pulsecal"),
+            ("REDIS_URL", "redis://localhost"),
+            ("SECRET_KEY", "0123456789abcdef0123456789abcdef"),
+        ]);
+        all.extend(pairs.iter().copied());
+        Config::read(&|name| all.get(name).map(|value| (*value).to_owned()))
+    }
+
+    #[test]
+    fn defaults_hold_where_nothing_is_set() {
+        let config = read(&[]).expect("the defaults are valid");
+        assert_eq!(config.worker_queues.0[&Queue::Reminders], 64);
+        assert_eq!(config.belt, BeltKind::Native);
+        assert!(config.smtp_url.is_none());
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_in_one_line_and_not_shown() {
+        for (name, value) in [
+            ("DATABASE_URL", "mysql://root:hunter2@localhost"),
+            ("SECRET_KEY", "hunter2"),
+            ("BIND", "hunter2"),
+            ("WORKER_QUEUES", "reminders=0"),
+            ("WORKER_QUEUES", "pigeons=2"),
+            ("BELT", "hunter2"),
+            ("SMTP_URL", "hunter2"),
+            ("LOG_FORMAT", "hunter2"),
+        ] {
+            let said = read(&[(name, value)]).expect_err(name).to_string();
+            assert!(said.starts_with(name), "{said}");
+            assert!(!said.contains("hunter2") && !said.contains('\n'), "{said}");
+        }
+    }
+
+    #[test]
+    fn secrets_do_not_show_in_debug() {
+        let shown = format!("{:?}", read(&[]).expect("valid"));
+        assert!(!shown.contains("0123456789abcdef") && !shown.contains("someone"), "{shown}");
+    }
+}

@@ -1,0 +1,80 @@
+//! What a handler gets: no globals, nothing optional.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::ids::Ids;
+use crate::ledger::Fence;
+use crate::links::Links;
+use crate::mail::Templates;
+use crate::send::DoseSender;
+use crate::store::{Db, DbError, Scope, Tx};
+
+/// What every part of PulseCal works with. Cheap to clone.
+#[derive(Clone)]
+pub struct Context(Arc<Shared>);
+
+/// The parts of a [`Context`].
+pub struct Shared {
+    /// Postgres.
+    pub db: Db,
+    /// The time.
+    pub clock: Clock,
+    /// Ids and chance.
+    pub ids: Ids,
+    /// Mail and pages.
+    pub templates: Templates,
+    /// Links that work without signing in.
+    pub links: Links,
+    /// Sends the messages of doses.
+    pub doses: DoseSender,
+}
+
+impl Context {
+    /// Puts the parts together.
+    pub fn new(shared: Shared) -> Self {
+        Self(Arc::new(shared))
+    }
+
+    /// A transaction within `scope`.
+    ///
+    /// # Errors
+    /// Postgres is away.
+    pub async fn begin(&self, scope: Scope<'_>) -> Result<Tx, DbError> {
+        self.db.begin(scope).await
+    }
+}
+
+impl Deref for Context {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// A [`Context`] within a running job.
+#[derive(Clone)]
+pub struct RunContext {
+    context: Context,
+    /// The claim this run holds: what is finished or sent, is so under it.
+    pub fence: Fence,
+    /// No attempt comes after this one.
+    pub last_attempt: bool,
+}
+
+impl RunContext {
+    /// A run of a claimed job.
+    pub fn new(context: Context, fence: Fence, last_attempt: bool) -> Self {
+        Self { context, fence, last_attempt }
+    }
+}
+
+impl Deref for RunContext {
+    type Target = Context;
+
+    fn deref(&self) -> &Context {
+        &self.context
+    }
+}

@@ -1,0 +1,62 @@
+//! Doses that fall due become jobs.
+
+use crate::context::Context;
+use crate::doses::ladder::next_step;
+use crate::ids::{OccurrenceId, OrgId};
+use crate::ledger::NewJob;
+use crate::store::doses;
+use crate::store::{DbError, Scope};
+
+/// One message of one dose, to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DoseStep {
+    /// Whose.
+    pub org: OrgId,
+    /// The dose.
+    pub occurrence: OccurrenceId,
+    /// Where its steps count from: seconds since 1970. A snooze or a move starts anew, and older messages lapse.
+    pub ladder: i64,
+    /// 0: the reminder, 1 and up: nudges.
+    pub step: i16,
+}
+
+/// Takes up to `limit` doses whose next step has come, makes a job of each step that is to be sent, and moves the doses on:
+/// all in one transaction. Returns how many doses were taken.
+///
+/// # Errors
+/// Postgres.
+pub async fn dispatch_due(
+    ctx: &Context,
+    limit: i64,
+    job: impl Fn(DoseStep) -> Result<NewJob, serde_json::Error>,
+) -> Result<usize, DbError> {
+    let mut tx = ctx.begin(Scope::Platform).await?;
+    let now = tx.now();
+    let due = doses::due_doses(tx.conn(), now, limit).await?;
+    if due.is_empty() {
+        return Ok(0);
+    }
+    let mut jobs = Vec::with_capacity(due.len());
+    let mut moves = Vec::with_capacity(due.len());
+    for dose in &due {
+        let step = next_step(dose, now);
+        if let Some(send) = step.send {
+            let message = DoseStep {
+                org: dose.org,
+                occurrence: dose.id,
+                ladder: dose.ladder_at.timestamp(),
+                step: send.step,
+            };
+            jobs.push(
+                job(message)
+                    .map_err(|error| DbError::Encode(error.into()))?
+                    .expires_at(send.expires_at),
+            );
+        }
+        moves.push(step.advance);
+    }
+    tx.enqueue_all(jobs).await?;
+    doses::advance(tx.conn(), &moves, now).await?;
+    tx.commit().await?;
+    Ok(due.len())
+}

@@ -1,0 +1,154 @@
+//! Imported FHIR resources become people, prescriptions and dose plans: one transaction each, under the ids of their source.
+
+use chrono_tz::Tz;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::context::Context;
+use crate::doses::Timing;
+use crate::fhir::{Entry, Identifier, Kind, Link, PrescriptionRecord, PrescriptionStatus, Record};
+use crate::ids::OrgId;
+use crate::ledger::NewJob;
+use crate::store::import::{self, Foreign, PersonRow, PrescriptionRow, VisitRow};
+use crate::store::organizations::{self, OrganizationRow};
+use crate::store::{DbError, Scope, Tx};
+
+/// Where an import goes, and what its ids belong to.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The organization.
+    pub org: OrgId,
+    /// The system that gave the ids.
+    pub source: String,
+}
+
+/// Why a resource did not go in.
+#[derive(Debug, thiserror::Error)]
+pub enum NotStored {
+    /// It refers to something that is not there.
+    #[error("{0}")]
+    Missing(String),
+    /// Postgres; nothing of the resource went in.
+    #[error("Postgres: {0}")]
+    Db(#[from] DbError),
+}
+
+/// Stores one resource in one transaction. Returns what was left out, in words.
+///
+/// # Errors
+/// [`NotStored`]; nothing of this resource went in then.
+pub async fn store(ctx: &Context, target: &Target, entry: &Entry, plan: &NewJob) -> Result<Option<String>, NotStored> {
+    let mut tx = ctx.begin(Scope::Org(target.org)).await?;
+    let kind = entry.record.kind();
+    let me = foreign(target, kind, entry.record.source_id().as_str());
+    let id = if let Record::Organization(_) = entry.record { target.org.0 } else { tx.new_id::<Uuid>() };
+    let now = tx.now();
+    let id = import::remember(tx.conn(), me, id, now).await?;
+    let (subject_type, left_out) = match &entry.record {
+        Record::Organization(record) => {
+            let found = organizations::all(tx.conn()).await?.into_iter().find(|row| row.id == target.org);
+            let zone = record.zone.map(|zone| zone.name().to_owned()).or(found.map(|row| row.zone));
+            let zone = zone.ok_or_else(|| NotStored::Missing("the organization has no zone".into()))?;
+            let row = OrganizationRow { id: target.org, name: record.name.clone(), discreet_name: None, zone, phone: record.phone.clone() };
+            organizations::put(tx.conn(), &row, now).await?;
+            ("organization", None)
+        }
+        Record::Practitioner(p) => {
+            let row = PersonRow {
+                id,
+                role: "doctor",
+                given: p.given.clone(),
+                family: p.family.clone(),
+                birth_date: None,
+                email: p.email.clone(),
+                phone: p.phone.clone(),
+                zone: p.zone.map(|zone| zone.name().to_owned()),
+                locale: None,
+                active: p.active,
+                deceased: false,
+            };
+            import::put_person(tx.conn(), target.org, &row, now).await?;
+            ("person", None)
+        }
+        Record::Patient(p) => {
+            let row = PersonRow {
+                id,
+                role: "patient",
+                given: p.given.clone(),
+                family: p.family.clone(),
+                birth_date: p.birth_date,
+                email: p.email.clone(),
+                phone: p.phone.clone(),
+                zone: p.zone.map(|zone| zone.name().to_owned()),
+                locale: p.locale.clone(),
+                active: p.active,
+                deceased: p.deceased,
+            };
+            import::put_person(tx.conn(), target.org, &row, now).await?;
+            ("person", None)
+        }
+        Record::Prescription(p) => ("prescription", put_prescription(&mut tx, target, id, p).await?),
+        Record::Appointment(a) => {
+            let patient = person(&mut tx, target, Kind::Patient, &a.patient).await?.ok_or_else(|| missing("patient"))?;
+            let doctor = match &a.practitioner {
+                Some(link) => person(&mut tx, target, Kind::Practitioner, link).await?,
+                None => None,
+            };
+            let row = VisitRow { id, patient, doctor, starts_at: a.start, ends_at: a.end, status: a.status.as_str().to_owned() };
+            import::put_visit(tx.conn(), target.org, &row, now).await?;
+            ("appointment", None)
+        }
+    };
+    let identifiers: Vec<(String, String)> = entry.record.identifiers().iter().map(pair).collect();
+    import::set_identifiers(tx.conn(), target.org, subject_type, id, &identifiers).await?;
+    if matches!(entry.record, Record::Prescription(_) | Record::Patient(_) | Record::Organization(_)) {
+        tx.enqueue_all(vec![plan.clone()]).await?;
+    }
+    tx.commit().await?;
+    Ok(left_out)
+}
+
+fn pair(identifier: &Identifier) -> (String, String) {
+    (identifier.system.clone().unwrap_or_default(), identifier.value.clone())
+}
+
+fn foreign<'a>(target: &'a Target, kind: Kind, id: &'a str) -> Foreign<'a> {
+    Foreign { org: target.org, source: &target.source, kind: kind.as_str(), id }
+}
+
+fn missing(whom: &str) -> NotStored {
+    NotStored::Missing(format!("its {whom} is neither in this file nor imported before"))
+}
+
+async fn person(tx: &mut Tx, target: &Target, kind: Kind, link: &Link) -> Result<Option<Uuid>, DbError> {
+    match link {
+        Link::Id(id) => import::known(tx.conn(), foreign(target, kind, id.as_str())).await,
+        Link::Identifier(i) => import::by_identifier(tx.conn(), target.org, "person", i.system.as_deref(), &i.value).await,
+    }
+}
+
+async fn put_prescription(tx: &mut Tx, target: &Target, id: Uuid, p: &PrescriptionRecord) -> Result<Option<String>, NotStored> {
+    let patient = person(tx, target, Kind::Patient, &p.patient).await?.ok_or_else(|| missing("patient"))?;
+    let prescriber = match &p.prescriber {
+        Some(link) => person(tx, target, Kind::Practitioner, link).await?,
+        None => None,
+    };
+    let zone = import::zone_of(tx.conn(), patient).await?.and_then(|zone| zone.parse::<Tz>().ok());
+    let zone = zone.ok_or_else(|| NotStored::Missing("neither its patient nor the organization has a zone".into()))?;
+    let (timing, left_out) = match p.timing(zone) {
+        Ok(timing) => (Some(timing), None),
+        Err(problem) => (None, Some(format!("kept without a dose plan: {}: {}", problem.path, problem.reason))),
+    };
+    let status = match p.status {
+        PrescriptionStatus::Active => "active",
+        PrescriptionStatus::OnHold | PrescriptionStatus::Draft | PrescriptionStatus::Unknown => "on_hold",
+        PrescriptionStatus::Completed => "completed",
+        PrescriptionStatus::Cancelled | PrescriptionStatus::EnteredInError | PrescriptionStatus::Stopped => "stopped",
+    };
+    let meaning = if matches!(timing, Some(Timing::EveryHours { .. })) { "elapsed" } else { "wall_clock" };
+    let timing: Option<Value> = timing.map(serde_json::to_value).transpose().map_err(|error| DbError::Encode(error.into()))?;
+    let row = PrescriptionRow { id, patient, prescriber, medicine: p.medicine.clone(), dosage: p.dosage_text.clone(), timing, status, meaning };
+    let (reminder, now) = (tx.new_id(), tx.now());
+    import::put_prescription(tx.conn(), target.org, &row, reminder, now).await?;
+    Ok(left_out)
+}

@@ -1,0 +1,19 @@
+//! What every PulseCal process shares: configuration, clock, ledger, belt, store (all SQL), doses, mail.
+
+pub mod belt;
+pub mod clock;
+pub mod config;
+pub mod context;
+pub mod doses;
+pub mod fhir;
+pub mod ids;
+pub mod imports;
+pub mod ledger;
+pub mod links;
+pub mod mail;
+pub mod process;
+pub mod send;
+pub mod store;
+pub mod telemetry;
+pub mod time;
+pub mod tokens;

@@ -1,0 +1,139 @@
+//! Links that work without signing in: a signed token says which dose, of which organization, until when.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use uuid::Uuid;
+
+use crate::config::Secret;
+use crate::ids::{OccurrenceId, OrgId};
+
+const VERSION: u8 = 1;
+const FOR_DOSE: u8 = b'd';
+const BODY: usize = 2 + 16 + 16 + 8;
+const MAC: usize = 16;
+
+/// What a dose link stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DoseLink {
+    /// Whose.
+    pub org: OrgId,
+    /// Which dose.
+    pub dose: OccurrenceId,
+}
+
+/// Why a link does not work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    /// Not made by this server, or changed.
+    #[error("this link is not one of ours, or it was cut off")]
+    Forged,
+    /// Its time is over.
+    #[error("this link has expired")]
+    Expired,
+}
+
+/// Makes and reads links.
+#[derive(Clone, Debug)]
+pub struct Links {
+    key: Secret<Vec<u8>>,
+    public_url: String,
+}
+
+impl Links {
+    /// Signs with `key`; pages are under `public_url`.
+    pub fn new(key: Secret<Vec<u8>>, public_url: &str) -> Self {
+        Self { key, public_url: public_url.to_owned() }
+    }
+
+    fn mac(&self, body: &[u8]) -> Option<Hmac<Sha256>> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.key.expose()).ok()?;
+        mac.update(b"pulsecal link\0");
+        mac.update(body);
+        Some(mac)
+    }
+
+    /// The token of a dose, good until `until`.
+    pub fn dose_token(&self, link: DoseLink, until: DateTime<Utc>) -> String {
+        let mut bytes = Vec::with_capacity(BODY + MAC);
+        bytes.extend_from_slice(&[VERSION, FOR_DOSE]);
+        bytes.extend_from_slice(link.org.0.as_bytes());
+        bytes.extend_from_slice(link.dose.0.as_bytes());
+        bytes.extend_from_slice(&until.timestamp().to_be_bytes());
+        // HMAC takes a key of any length, so there always is a tag.
+        let tag = self.mac(&bytes).map(|mac| mac.finalize().into_bytes());
+        bytes.extend_from_slice(&tag.unwrap_or_default()[..MAC]);
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// The page where a dose is answered.
+    ///
+    /// # Errors
+    /// `PUBLIC_URL` is none; it was checked at start.
+    pub fn dose_page(&self, link: DoseLink, until: DateTime<Utc>) -> Result<url::Url, url::ParseError> {
+        url::Url::parse(&format!("{}/p/d/{}", self.public_url, self.dose_token(link, until)))
+    }
+
+    /// Reads a token.
+    ///
+    /// # Errors
+    /// Forged or expired.
+    pub fn read_dose(&self, token: &str, now: DateTime<Utc>) -> Result<DoseLink, LinkError> {
+        let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| LinkError::Forged)?;
+        if bytes.len() != BODY + MAC {
+            return Err(LinkError::Forged);
+        }
+        let (body, tag) = bytes.split_at(BODY);
+        let mac = self.mac(body).ok_or(LinkError::Forged)?;
+        mac.verify_truncated_left(tag).map_err(|_| LinkError::Forged)?;
+        let id = |from: usize| Uuid::from_slice(&body[from..from + 16]).map_err(|_| LinkError::Forged);
+        if body[0] != VERSION || body[1] != FOR_DOSE {
+            return Err(LinkError::Forged);
+        }
+        let until = i64::from_be_bytes(body[34..42].try_into().map_err(|_| LinkError::Forged)?);
+        if now.timestamp() >= until {
+            return Err(LinkError::Expired);
+        }
+        Ok(DoseLink { org: OrgId(id(2)?), dose: OccurrenceId(id(18)?) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn links() -> Links {
+        Links::new(Secret::new(b"0123456789abcdef0123456789abcdef".to_vec()), "https://clinic.example.org")
+    }
+
+    fn link() -> DoseLink {
+        DoseLink { org: OrgId(Uuid::from_u128(7)), dose: OccurrenceId(Uuid::from_u128(9)) }
+    }
+
+    #[test]
+    fn a_link_is_read_back_until_it_expires() {
+        let until = DateTime::UNIX_EPOCH + chrono::TimeDelta::days(1);
+        let token = links().dose_token(link(), until);
+        assert_eq!(links().read_dose(&token, DateTime::UNIX_EPOCH), Ok(link()));
+        assert_eq!(links().read_dose(&token, until), Err(LinkError::Expired));
+    }
+
+    #[test]
+    fn any_changed_bit_is_a_forgery() {
+        let token = links().dose_token(link(), DateTime::UNIX_EPOCH + chrono::TimeDelta::days(1));
+        let bytes = URL_SAFE_NO_PAD.decode(&token).expect("our own");
+        for bit in 0..bytes.len() * 8 {
+            let mut changed = bytes.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            let changed = URL_SAFE_NO_PAD.encode(changed);
+            assert_eq!(links().read_dose(&changed, DateTime::UNIX_EPOCH), Err(LinkError::Forged), "bit {bit}");
+        }
+        let other = Links::new(Secret::new(b"another key of at least 32 chars".to_vec()), "https://clinic.example.org");
+        assert_eq!(other.read_dose(&token, DateTime::UNIX_EPOCH), Err(LinkError::Forged));
+        for odd in ["", "x", "ÄÖ", "AAAA", &token[1..]] {
+            assert_eq!(links().read_dose(odd, DateTime::UNIX_EPOCH), Err(LinkError::Forged));
+        }
+    }
+}

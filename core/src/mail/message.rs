@@ -1,0 +1,270 @@
+//! A mail as bytes: one recipient, text part first, then HTML, 7-bit, CRLF.
+
+use std::time::SystemTime;
+
+use chrono::{DateTime, Utc};
+use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
+use lettre::message::{Body, Mailbox, Message, MultiPart, SinglePart};
+
+use super::address::{DisplayName, EmailAddress, MessageId};
+use super::smtp::Envelope;
+use super::template::Rendered;
+
+/// Longest line of a message, without its line break (RFC 5322 2.1.1), in octets.
+const MAX_LINE: usize = 998;
+
+/// A mail ready to be built. No `Debug`: it holds personal data.
+#[derive(Clone)]
+pub struct OutgoingMail {
+    /// The address in `From`.
+    pub from: EmailAddress,
+    /// The name beside it; may be empty.
+    pub from_name: DisplayName,
+    /// The one recipient.
+    pub to: EmailAddress,
+    /// Where answers go, if not to `from`.
+    pub reply_to: Option<EmailAddress>,
+    /// The same at every try.
+    pub message_id: MessageId,
+    /// When this try was rendered.
+    pub date: DateTime<Utc>,
+    /// Subject and both parts.
+    pub rendered: Rendered,
+    /// The envelope sender, to which bounces go.
+    pub return_path: EmailAddress,
+}
+
+impl OutgoingMail {
+    /// The message as it goes out, headers and body, without dot-stuffing. The same value always
+    /// gives the same bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let from_name = self.from_name.as_str();
+        let from_name = (!from_name.is_empty()).then(|| from_name.to_owned());
+        let mut builder = Message::builder()
+            .from(Mailbox::new(from_name, self.from.for_header()))
+            .to(Mailbox::new(None, self.to.for_header()))
+            .subject(self.rendered.subject.as_str())
+            .date(SystemTime::from(self.date))
+            .message_id(Some(self.message_id.as_str().to_owned()))
+            // Nobody's holiday reply shall answer this (RFC 3834; the second is Exchange's).
+            .raw_header(fixed_header("Auto-Submitted", "auto-generated"))
+            .raw_header(fixed_header("X-Auto-Response-Suppress", "All"));
+        if let Some(reply_to) = &self.reply_to {
+            builder = builder.reply_to(Mailbox::new(None, reply_to.for_header()));
+        }
+        // A boundary that no line of 7-bit or quoted-printable text can be: "=_" is neither.
+        let body = MultiPart::alternative()
+            .boundary(format!("=_{}", self.message_id.local_part()))
+            .singlepart(part(ContentType::TEXT_PLAIN, &self.rendered.text))
+            .singlepart(part(ContentType::TEXT_HTML, &self.rendered.html));
+        builder
+            .multipart(body)
+            .expect("From and To are set, which is all it asks for")
+            .formatted()
+    }
+
+    /// The envelope: from the return path to the one recipient, bounces tracked by the message id.
+    #[must_use]
+    pub fn envelope(&self) -> Envelope {
+        Envelope::new(self.return_path.clone(), self.to.clone()).tracked_by(&self.message_id)
+    }
+}
+
+fn fixed_header(name: &'static str, value: &str) -> HeaderValue {
+    HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_owned())
+}
+
+/// ASCII text in lines that are short enough goes as it is; for anything else lettre chooses
+/// between quoted-printable and base64.
+fn part(kind: ContentType, content: &str) -> SinglePart {
+    let plain = content.is_ascii()
+        && !content.contains(['\0', '\r'])
+        && content.split('\n').all(|line| line.len() <= MAX_LINE);
+    let body = if plain {
+        let crlf = content.replace('\n', "\r\n").into_bytes();
+        Body::dangerous_pre_encoded(crlf, ContentTransferEncoding::SevenBit)
+    } else {
+        Body::new(content.to_owned())
+    };
+    SinglePart::builder().content_type(kind).body(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use mail_parser::{Addr, Message as Parsed, MessageParser, MimeHeaders};
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn mail(from_name: &str, subject: &str, text: &str, html: &str) -> OutgoingMail {
+        let address = |text: &str| EmailAddress::parse(text).expect("address");
+        OutgoingMail {
+            from: address("reminders@example.org"),
+            from_name: DisplayName::new(from_name),
+            to: address("jana.probe@example.org"),
+            reply_to: None,
+            message_id: MessageId::derive(Uuid::from_u128(7), "example.org"),
+            date: "2026-11-23T07:00:00Z".parse().expect("instant"),
+            rendered: Rendered {
+                subject: subject.to_owned(),
+                text: text.to_owned(),
+                html: html.to_owned(),
+            },
+            return_path: address("bounce@example.org"),
+        }
+    }
+
+    fn parsed(bytes: &[u8]) -> Parsed<'_> {
+        MessageParser::default().parse(bytes).expect("a message")
+    }
+
+    fn assert_fit_for_the_wire(bytes: &[u8]) {
+        assert!(bytes.is_ascii());
+        let text = String::from_utf8(bytes.to_vec()).expect("ascii");
+        assert!(text.ends_with("\r\n"));
+        for line in text.split("\r\n") {
+            assert!(line.len() <= MAX_LINE, "line of {} octets", line.len());
+            assert!(!line.contains(['\r', '\n', '\0']), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn message_has_its_headers_once_and_text_before_html() {
+        let mut mail = mail(
+            "Example Clinic",
+            "A subject",
+            "The text\n.\nlast",
+            "<p>The page</p>\n",
+        );
+        mail.reply_to = Some(EmailAddress::parse("desk@example.org").expect("address"));
+        let bytes = mail.to_bytes();
+        assert_eq!(bytes, mail.to_bytes(), "the same bytes at every try");
+        assert_fit_for_the_wire(&bytes);
+        let message = parsed(&bytes);
+        let only = |name: &str| {
+            assert_eq!(
+                message
+                    .headers()
+                    .iter()
+                    .filter(|h| h.name() == name)
+                    .count(),
+                1,
+                "{name}"
+            );
+            message.header_raw(name).expect("present").trim().to_owned()
+        };
+        assert_eq!(only("Message-ID"), mail.message_id.as_str());
+        assert_eq!(only("Auto-Submitted"), "auto-generated");
+        assert_eq!(only("X-Auto-Response-Suppress"), "All");
+        assert_eq!(only("Subject"), "A subject");
+        assert_eq!(only("To"), "jana.probe@example.org");
+        assert_eq!(only("Reply-To"), "desk@example.org");
+        assert_eq!(only("MIME-Version"), "1.0");
+        assert_eq!(only("Date"), "Mon, 23 Nov 2026 07:00:00 +0000");
+        let from = message.from().and_then(|from| from.first()).expect("From");
+        assert_eq!(
+            from,
+            &Addr::new(Some("Example Clinic"), "reminders@example.org")
+        );
+        assert!(message.cc().is_none() && message.bcc().is_none());
+        let kinds: Vec<_> = message.parts[1..]
+            .iter()
+            .map(|part| {
+                part.content_type()
+                    .expect("typed")
+                    .subtype()
+                    .expect("subtype")
+                    .to_owned()
+            })
+            .collect();
+        assert_eq!(kinds, ["plain", "html"]);
+        assert_eq!(
+            message
+                .body_text(0)
+                .expect("text")
+                .replace("\r\n", "\n")
+                .trim_end(),
+            "The text\n.\nlast"
+        );
+        assert_eq!(
+            message.body_html(0).expect("html").trim_end(),
+            "<p>The page</p>"
+        );
+    }
+
+    #[test]
+    fn names_and_subjects_cannot_add_headers() {
+        let attacks = [
+            "x\r\nBcc: other@example.org",
+            "x\nBcc: other@example.org\n\nbody",
+            "x\rBcc: other@example.org",
+            "\" <other@example.org>, \"y",
+            "=?utf-8?q?x=0D=0ABcc:_other@example.org?=",
+            "x\u{85}Bcc: other@example.org\u{2028}y",
+        ];
+        for attack in attacks {
+            // The subject raw: whoever builds a mail without the templates is safe too.
+            let bytes = mail(attack, attack, "t", "h").to_bytes();
+            assert_fit_for_the_wire(&bytes);
+            let message = parsed(&bytes);
+            assert!(message.bcc().is_none(), "{attack:?}");
+            let to: Vec<_> = message
+                .to()
+                .expect("To")
+                .iter()
+                .map(|a| a.address().unwrap_or_default().to_owned())
+                .collect();
+            assert_eq!(to, ["jana.probe@example.org"], "{attack:?}");
+            let from: Vec<_> = message
+                .from()
+                .expect("From")
+                .iter()
+                .map(|a| a.address().unwrap_or_default().to_owned())
+                .collect();
+            assert_eq!(from, ["reminders@example.org"], "{attack:?}");
+            assert_eq!(message.headers().len(), 9, "{attack:?}");
+        }
+    }
+
+    #[test]
+    fn any_script_and_any_length_survive() {
+        let name = "Praxis Dr. Müller 🏥 مرحبا";
+        let subject = format!("Erinnerung für {} 🕗", "ä".repeat(150));
+        let text = format!("Grüße {}\nEnde", "lang ".repeat(400));
+        let html = format!("<p>{}</p>", "x".repeat(3000));
+        let bytes = mail(name, &subject, &text, &html).to_bytes();
+        assert_fit_for_the_wire(&bytes);
+        let message = parsed(&bytes);
+        assert_eq!(
+            message
+                .from()
+                .and_then(|f| f.first())
+                .and_then(|a| a.name()),
+            Some(name)
+        );
+        assert_eq!(message.subject(), Some(subject.as_str()));
+        assert_eq!(
+            message
+                .body_text(0)
+                .expect("text")
+                .replace("\r\n", "\n")
+                .trim_end(),
+            text
+        );
+        assert_eq!(message.body_html(0).expect("html").trim_end(), html);
+    }
+
+    #[test]
+    fn envelope_is_the_return_path_and_the_one_recipient() {
+        let mail = mail("", "s", "t", "h");
+        let expected =
+            Envelope::new(mail.return_path.clone(), mail.to.clone()).tracked_by(&mail.message_id);
+        assert_eq!(mail.envelope(), expected);
+        let bytes = mail.to_bytes();
+        assert_eq!(
+            parsed(&bytes).header_raw("From").map(str::trim),
+            Some("reminders@example.org")
+        );
+    }
+}

@@ -1,0 +1,29 @@
+//! Mail: whom it goes to, what it may say, how it is rendered, built and handed to a server.
+//!
+//! The way of one message: a view that keeps only what the privacy level allows
+//! ([`DoseMailView`]), rendering ([`Templates`]), the message's bytes ([`OutgoingMail`]), the
+//! transaction with the server ([`SmtpTransport`]) and its exact end ([`Delivery`]).
+
+mod address;
+mod dose_view;
+mod message;
+mod privacy;
+mod smtp;
+mod template;
+#[cfg(test)]
+mod template_tests;
+mod wording;
+
+pub use address::{AddressError, DisplayName, EmailAddress, MessageId};
+pub use dose_view::{
+    DoseAnswer, DoseAnsweredView, DoseChoice, DoseFacts, DoseForm, DoseMailView, DosePageView,
+    ReminderStep, SNOOZE_MINUTES,
+};
+pub use message::OutgoingMail;
+pub use privacy::{PrivacyLevel, UnknownPrivacyLevel};
+pub use smtp::{
+    Delivery, Envelope, SmtpConfig, SmtpConfigError, SmtpTimeouts, SmtpTransport, Stage,
+    StartTlsPolicy,
+};
+pub use template::{MEDICATION_REMINDER, Rendered, TemplateError, Templates};
+pub use wording::{LocalMoment, Locale};

@@ -1,0 +1,6 @@
+//! The transport against a scripted server: every end that a transaction can have.
+
+mod endings;
+mod pooling;
+mod server;
+mod sessions;

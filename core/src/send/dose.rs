@@ -1,0 +1,316 @@
+//! Sends the messages of doses.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::clock::Clock;
+use crate::doses::dispatch::DoseStep;
+use crate::ids::{Ids, MessageRowId, OrgId};
+use crate::ledger::{Ending, Fence, Finish, JobError, JobResult, Verdict};
+use crate::links::{DoseLink, Links};
+use crate::mail::{
+    Delivery, DisplayName, DoseFacts, DoseMailView, EmailAddress, Locale, MEDICATION_REMINDER, MessageId, OutgoingMail, PrivacyLevel, ReminderStep,
+    Templates,
+};
+use crate::send::{Batcher, Mailer};
+use crate::store::audit::{self, Actor, Entry};
+use crate::store::send::{self, DoseSubject, NewMessage, Promised, Recorded};
+use crate::store::{Db, DbError, Scope, finish};
+use crate::time::Zone;
+
+const CATEGORY: &str = "critical";
+/// An answer link of a mail lasts so long; the dose itself closes earlier.
+const LINK_DAYS: i64 = 3;
+const BATCH: usize = 256;
+
+/// Sends the messages of doses, many at a time.
+#[derive(Clone)]
+pub struct DoseSender {
+    promise: Batcher<(DoseStep, Fence), Result<Promise, String>>,
+    record: Batcher<(Recorded, Finish), Result<(), String>>,
+    parts: Arc<Parts>,
+}
+
+struct Parts {
+    mailer: Mailer,
+    templates: Templates,
+    links: Links,
+    from: EmailAddress,
+    clock: Clock,
+}
+
+enum Promise {
+    Send(Box<(DoseSubject, MessageRowId)>),
+    Stale(&'static str),
+    Settled(String),
+    Fenced,
+}
+
+impl DoseSender {
+    /// Puts the parts together and starts the batches.
+    pub fn start(db: &Db, clock: Clock, ids: Ids, mailer: Mailer, templates: Templates, links: Links, from: EmailAddress) -> Self {
+        let domain: Arc<str> = from.domain().into();
+        let (promise_db, record_db) = (db.clone(), db.clone());
+        let promise = Batcher::start(BATCH, 2, move |asked: Vec<(DoseStep, Fence)>| {
+            let (db, domain) = (promise_db.clone(), domain.clone());
+            async move { promise_all(&db, &domain, &asked).await }
+        });
+        let record = Batcher::start(BATCH, 2, move |asked: Vec<(Recorded, Finish)>| {
+            let db = record_db.clone();
+            async move {
+                let count = asked.len();
+                let answer = record_all(&db, ids, &asked).await.map_err(|error| error.to_string());
+                vec![answer; count]
+            }
+        });
+        Self { promise, record, parts: Arc::new(Parts { mailer, templates, links, from, clock }) }
+    }
+
+    /// Sends one message of one dose, if it is still right to, and finishes its job with it.
+    ///
+    /// # Errors
+    /// What stands in the way for now; nothing was sent then.
+    pub async fn send(&self, step: DoseStep, fence: Fence, last_attempt: bool) -> JobResult {
+        let gone = || JobError::Retry("the send path ended".into());
+        let (subject, id) = match self.promise.ask((step, fence)).await.ok_or_else(gone)?.map_err(JobError::Retry)? {
+            Promise::Send(found) => *found,
+            Promise::Stale(why) => return Ok(Verdict::Cancel(why)),
+            Promise::Settled(state) if state == "sent" || state == "uncertain" => return Ok(Verdict::Done),
+            Promise::Settled(_) => return Ok(Verdict::Cancel("its message was settled before")),
+            Promise::Fenced => return Ok(Verdict::Settled),
+        };
+        let now = self.parts.clock.now();
+        let delivery = match self.parts.mail_of(&subject, step, id, now) {
+            Ok(mail) => self.parts.mailer.deliver(&mail).await,
+            Err(why) => return self.close(step, fence, id, "failed", None, Some(why.clone()), Ending::Dead(why)).await,
+        };
+        match delivery {
+            Delivery::Accepted { reply } => self.close(step, fence, id, "sent", Some(reply), None, Ending::Done).await,
+            Delivery::Uncertain { reason } => {
+                tracing::warn!(job.id = %fence.job, dose.id = %step.occurrence, reason, "send.uncertain: the server may have taken this message; it is not sent again");
+                self.close(step, fence, id, "uncertain", None, Some(reason), Ending::Done).await
+            }
+            Delivery::Refused { permanent, code, stage, text } if permanent && !stage.is_session() => {
+                let why = format!("the mail server refused it for good: {code} {text}");
+                self.close(step, fence, id, "failed", None, Some(why.clone()), Ending::Dead(why)).await
+            }
+            Delivery::Refused { code, stage, text, .. } => {
+                self.again(step, fence, id, format!("the mail server refused it for now ({}): {code} {text}", stage.as_str()), last_attempt).await
+            }
+            Delivery::NotSent { stage, reason } => self.again(step, fence, id, format!("not sent ({}): {reason}", stage.as_str()), last_attempt).await,
+        }
+    }
+
+    /// Nothing was sent: the message waits for the next attempt, or has failed with the last.
+    async fn again(&self, step: DoseStep, fence: Fence, id: MessageRowId, why: String, last_attempt: bool) -> JobResult {
+        if last_attempt {
+            return self.close(step, fence, id, "failed", None, Some(why.clone()), Ending::Dead(why)).await;
+        }
+        // The runner finishes the job as a retry; this only frees the message for it.
+        let recorded = Recorded { id, occurrence: step.occurrence, org: step.org, fence, state: "planned", reply: None, reason: Some(why.clone()) };
+        let keep = Finish { fence, ending: Ending::Retry(DateTime::<Utc>::MAX_UTC, String::new()) };
+        self.recorded((recorded, keep)).await;
+        Err(JobError::Retry(why))
+    }
+
+    async fn close(
+        &self,
+        step: DoseStep,
+        fence: Fence,
+        id: MessageRowId,
+        state: &'static str,
+        reply: Option<String>,
+        reason: Option<String>,
+        ending: Ending,
+    ) -> JobResult {
+        let recorded = Recorded { id, occurrence: step.occurrence, org: step.org, fence, state, reply, reason };
+        self.recorded((recorded, Finish { fence, ending })).await;
+        Ok(Verdict::Settled)
+    }
+
+    /// Records until Postgres takes it: what happened has happened. A worker that is told to stop meanwhile leaves the
+    /// message as being sent, and whoever takes the job over calls it uncertain.
+    async fn recorded(&self, entry: (Recorded, Finish)) {
+        let mut tries = 0_u32;
+        while let Some(Err(error)) = self.record.ask(entry.clone()).await {
+            if tries == 0 {
+                tracing::warn!(error, job.id = %entry.1.fence.job, "send.record: Postgres is away; the outcome is kept and recorded later");
+            }
+            tries += 1;
+            tokio::time::sleep(std::time::Duration::from_millis(100 * 2_u64.pow(tries.min(6) - 1))).await;
+        }
+    }
+}
+
+impl Parts {
+    fn mail_of(&self, subject: &DoseSubject, step: DoseStep, id: MessageRowId, now: DateTime<Utc>) -> Result<OutgoingMail, String> {
+        let address = subject.email.as_deref().ok_or("the patient has no address")?;
+        let to = EmailAddress::parse(address).map_err(|error| error.to_string())?;
+        let zone: Zone = subject.zone.parse().map_err(|_| "its zone is none")?;
+        let facts = dose_facts(subject, zone, step.step);
+        let page = self.links.dose_page(DoseLink { org: subject.org, dose: subject.occurrence }, now + TimeDelta::days(LINK_DAYS));
+        let view = DoseMailView::new(&facts, &page.map_err(|error| error.to_string())?);
+        let rendered = self.templates.render_mail(MEDICATION_REMINDER, &view).map_err(|error| error.to_string())?;
+        Ok(OutgoingMail {
+            from: self.from.clone(),
+            from_name: DisplayName::new(view.sender_name()),
+            to,
+            reply_to: None,
+            message_id: MessageId::derive(id.0, self.from.domain()),
+            date: now,
+            rendered,
+            return_path: self.from.clone(),
+        })
+    }
+}
+
+/// What mail and page of a dose start from; the level is that of a proven address only.
+pub fn dose_facts(subject: &DoseSubject, zone: Zone, step: i16) -> DoseFacts<'_> {
+    let level = if subject.email_verified { PrivacyLevel::try_from(subject.privacy_level).unwrap_or_default() } else { PrivacyLevel::default() };
+    DoseFacts {
+        level,
+        step: ReminderStep::from_index(u8::try_from(step).unwrap_or(u8::MAX)),
+        locale: Locale::En,
+        clinic_name: &subject.clinic_name,
+        discreet_name: subject.discreet_name.as_deref().unwrap_or("Your clinic"),
+        clinic_phone: subject.clinic_phone.as_deref(),
+        due_at: subject.due_at,
+        zone: zone.tz(),
+        prescriber: subject.prescriber.as_deref(),
+        medicine: &subject.medicine,
+        dosage: &subject.dosage,
+    }
+}
+
+/// Why a message must not go out, read at this moment; none: it is right to send it.
+fn stale(subject: &DoseSubject, step: DoseStep) -> Option<&'static str> {
+    match subject.state.as_str() {
+        "taken" => return Some("the dose is taken"),
+        "skipped" => return Some("the dose is skipped"),
+        "missed" => return Some("the dose is over"),
+        _ => {}
+    }
+    if subject.ladder_at.timestamp() != step.ladder {
+        return Some("the dose was moved or snoozed");
+    }
+    if subject.step > step.step + 1 {
+        return Some("a newer reminder has taken its place");
+    }
+    if !subject.reachable {
+        return Some("the patient is inactive or deceased");
+    }
+    if !subject.reminder_active || subject.prescription_status != "active" {
+        return Some("the medicine is no longer taken");
+    }
+    if subject.email.is_none() {
+        return Some("the patient has no address");
+    }
+    None
+}
+
+/// The row of a message follows from what makes it one.
+fn row_id(subject: Uuid, occurrence: &str, kind: &str, recipient: Uuid) -> MessageRowId {
+    let mut hash = Sha256::new();
+    for part in [kind.as_bytes(), subject.as_bytes(), occurrence.as_bytes(), recipient.as_bytes(), b"email"] {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hash.finalize()[..16]);
+    MessageRowId(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+}
+
+async fn promise_all(db: &Db, domain: &str, asked: &[(DoseStep, Fence)]) -> Vec<Result<Promise, String>> {
+    match try_promise_all(db, domain, asked).await {
+        Ok(all) => all.into_iter().map(Ok).collect(),
+        Err(error) => {
+            let error = error.to_string();
+            asked.iter().map(|_| Err(error.clone())).collect()
+        }
+    }
+}
+
+async fn try_promise_all(db: &Db, domain: &str, asked: &[(DoseStep, Fence)]) -> Result<Vec<Promise>, DbError> {
+    let orgs: Vec<OrgId> = asked.iter().map(|(step, _)| step.org).collect::<BTreeSet<_>>().into_iter().collect();
+    let mut tx = db.begin(Scope::Orgs(&orgs)).await?;
+    let now = tx.now();
+    let ids: Vec<_> = asked.iter().map(|(step, _)| step.occurrence).collect();
+    let mut subjects: HashMap<_, _> = send::dose_subjects(tx.conn(), &ids).await?.into_iter().map(|(id, row)| (id, Arc::new(row))).collect();
+    let mut messages = Vec::with_capacity(asked.len());
+    for (step, fence) in asked {
+        let Some(subject) = subjects.get(&step.occurrence) else { continue };
+        let occurrence = format!("{}/{}", step.ladder, step.step);
+        let id = row_id(step.occurrence.0, &occurrence, MEDICATION_REMINDER, subject.patient.0);
+        messages.push(NewMessage {
+            id,
+            org: step.org,
+            kind: MEDICATION_REMINDER,
+            subject: step.occurrence.0,
+            occurrence,
+            recipient: subject.patient,
+            message_id: MessageId::derive(id.0, domain).as_str().to_owned(),
+            category: CATEGORY,
+            privacy_level: subject.privacy_level,
+            fence: *fence,
+            suppressed: stale(subject, *step),
+        });
+    }
+    let answers = send::promise(tx.conn(), &messages, now).await?;
+    let broken: Vec<_> = messages.iter().filter(|m| answers.get(&m.id) == Some(&Promised::BecameUncertain)).collect();
+    if !broken.is_empty() {
+        send::mark_doses(tx.conn(), &broken.iter().map(|m| (m.subject.into(), false)).collect::<Vec<_>>(), now).await?;
+        tracing::warn!(messages = broken.len(), "send.uncertain: earlier tries broke off in the middle; these messages are not sent again");
+    }
+    tx.commit().await?;
+    let by_job: HashMap<_, _> = messages.into_iter().map(|m| (m.fence.job, m)).collect();
+    let answer = asked.iter().map(|(step, fence)| {
+        let Some(message) = by_job.get(&fence.job) else { return Promise::Stale("the dose is no longer planned") };
+        match answers.get(&message.id).cloned().unwrap_or(Promised::Fenced) {
+            Promised::Send => match subjects.remove(&step.occurrence).and_then(Arc::into_inner) {
+                Some(subject) => Promise::Send(Box::new((subject, message.id))),
+                None => Promise::Fenced,
+            },
+            Promised::Suppressed => Promise::Stale(message.suppressed.unwrap_or("suppressed")),
+            Promised::BecameUncertain => Promise::Settled("uncertain".into()),
+            Promised::Settled(state) => Promise::Settled(state),
+            Promised::Fenced => Promise::Fenced,
+        }
+    });
+    Ok(answer.collect())
+}
+
+async fn record_all(db: &Db, ids: Ids, asked: &[(Recorded, Finish)]) -> Result<(), DbError> {
+    let orgs: Vec<OrgId> = asked.iter().map(|(entry, _)| entry.org).collect::<BTreeSet<_>>().into_iter().collect();
+    let mut tx = db.begin(Scope::Orgs(&orgs)).await?;
+    let now = tx.now();
+    let entries: Vec<Recorded> = asked.iter().map(|(entry, _)| entry.clone()).collect();
+    let held: std::collections::HashSet<MessageRowId> = send::record(tx.conn(), &entries, now).await?.into_iter().collect();
+    let held: Vec<&(Recorded, Finish)> = asked.iter().filter(|(entry, _)| held.contains(&entry.id)).collect();
+    let doses: Vec<_> = held.iter().filter(|(entry, _)| matches!(entry.state, "sent" | "uncertain")).map(|(entry, _)| (entry.occurrence, entry.state == "sent")).collect();
+    if !doses.is_empty() {
+        send::mark_doses(tx.conn(), &doses, now).await?;
+    }
+    let closed: Vec<&(Recorded, Finish)> = held.into_iter().filter(|(entry, _)| entry.state != "planned").collect();
+    if !closed.is_empty() {
+        let audits: Vec<Entry> = closed
+            .iter()
+            .map(|(entry, _)| Entry {
+                org: Some(entry.org),
+                actor: Actor::Job(entry.fence.job.0),
+                action: "message.sent",
+                subject_type: "message",
+                subject: entry.id.0,
+                outcome: if entry.state == "sent" { "success" } else { entry.state },
+                detail: None,
+            })
+            .collect();
+        audit::write(tx.conn(), ids, &audits, now).await?;
+        let finishes: Vec<Finish> = closed.iter().map(|(_, finish)| finish.clone()).collect();
+        finish::finish(tx.conn(), &finishes).await?;
+    }
+    tx.commit().await
+}

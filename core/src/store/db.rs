@@ -1,0 +1,221 @@
+//! Connections and transactions. A pool is not to be had outside this module: only a [`Tx`] with a scope is.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{PgConnection, Postgres};
+
+use crate::belt::Belt;
+use crate::clock::Clock;
+use crate::ids::{Ids, JobId, OrgId};
+use crate::ledger::{Enqueued, Job, JobError, NewJob, Priority, Queue};
+use crate::store::jobs;
+
+/// What can go wrong with Postgres.
+pub type DbError = sqlx::Error;
+
+/// How many connections a process may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolSizes {
+    /// For work within organizations.
+    pub app: u32,
+    /// For the ledger and for work across organizations.
+    pub system: u32,
+}
+
+/// Whose rows a transaction sees. Row-level security enforces it.
+#[derive(Clone, Copy, Debug)]
+pub enum Scope<'a> {
+    /// One organization.
+    Org(OrgId),
+    /// These organizations: for a batch of jobs that belong to them.
+    Orgs(&'a [OrgId]),
+    /// Every organization: ledger, planner, operators.
+    Platform,
+    /// As [`Scope::Platform`], and the commit does not wait for the disk: for claims and beats, which a crash of Postgres
+    /// may take back. The jobs run again then, and their fences keep the old runs from finishing.
+    Ledger,
+}
+
+/// Postgres, as a process sees it.
+#[derive(Clone, Debug)]
+pub struct Db {
+    app: PgPool,
+    system: PgPool,
+    belt: Belt,
+    clock: Clock,
+    ids: Ids,
+}
+
+impl Db {
+    /// Prepares the pools; connects when first used, so that a process starts while Postgres is away.
+    ///
+    /// # Errors
+    /// A URL that is none.
+    pub fn new(url: &str, sizes: PoolSizes, belt: Belt, clock: Clock, ids: Ids) -> Result<Self, DbError> {
+        let options = PgConnectOptions::from_str(url)?.application_name("pulsecal").statement_cache_capacity(200);
+        let pool = |role: &str, size: u32| {
+            let options = options.clone().options([("role", role), ("timezone", "UTC"), ("statement_timeout", "120000"), ("jit", "off")]);
+            PgPoolOptions::new()
+                .max_connections(size)
+                .min_connections(0)
+                .acquire_timeout(Duration::from_secs(10))
+                .idle_timeout(Duration::from_secs(300))
+                .max_lifetime(None)
+                .test_before_acquire(false)
+                .connect_lazy_with(options)
+        };
+        Ok(Self { app: pool("pulsecal_app", sizes.app), system: pool("pulsecal_system", sizes.system), belt, clock, ids })
+    }
+
+    /// A transaction whose rows share one `now`.
+    ///
+    /// # Errors
+    /// Postgres is away.
+    pub async fn begin(&self, scope: Scope<'_>) -> Result<Tx, DbError> {
+        let one;
+        let orgs: &[OrgId] = match scope {
+            Scope::Org(org) => {
+                one = [org];
+                &one
+            }
+            Scope::Orgs(orgs) => orgs,
+            Scope::Platform | Scope::Ledger => &[],
+        };
+        let tx = match scope {
+            Scope::Platform => begin(&self.system, "BEGIN".to_owned()).await?,
+            Scope::Ledger => begin(&self.system, "BEGIN; SET LOCAL synchronous_commit = off".to_owned()).await?,
+            Scope::Org(_) | Scope::Orgs(_) => {
+                let list = orgs.iter().map(|org| org.to_string()).collect::<Vec<_>>().join(",");
+                begin(&self.app, format!("BEGIN; SET LOCAL app.orgs = '{list}'")).await?
+            }
+        };
+        Ok(Tx { inner: tx, now: self.clock.now(), belt: self.belt.clone(), ids: self.ids, due: Vec::new() })
+    }
+
+    /// The belt that [`Tx::commit`] pushes to.
+    pub fn belt(&self) -> &Belt {
+        &self.belt
+    }
+
+    /// Whether Postgres answers, within `limit`.
+    pub async fn answers(&self, limit: Duration) -> bool {
+        let ask = async { sqlx::query_scalar!("SELECT 1").fetch_one(&self.system).await };
+        matches!(tokio::time::timeout(limit, ask).await, Ok(Ok(_)))
+    }
+
+    /// Ends idle connections and waits for the others.
+    pub async fn close(&self) {
+        self.app.close().await;
+        self.system.close().await;
+    }
+}
+
+/// Begins with `sql`. A pooled connection that broke while idle (a restart of Postgres) is told apart from a server that
+/// is away by trying again: each failure removes one broken connection from the pool.
+async fn begin(pool: &PgPool, sql: String) -> Result<sqlx::Transaction<'static, Postgres>, DbError> {
+    let mut tries = pool.size().max(1);
+    loop {
+        match pool.begin_with(sqlx::AssertSqlSafe(sql.clone())).await {
+            Err(DbError::Io(_) | DbError::Database(_) | DbError::Protocol(_)) if tries > 0 => tries -= 1,
+            other => return other,
+        }
+    }
+}
+
+/// A transaction, within its scope.
+pub struct Tx {
+    inner: sqlx::Transaction<'static, Postgres>,
+    now: DateTime<Utc>,
+    belt: Belt,
+    ids: Ids,
+    due: Vec<(Queue, Priority, JobId)>,
+}
+
+impl std::fmt::Debug for Tx {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tx").field("now", &self.now).field("due", &self.due.len()).finish_non_exhaustive()
+    }
+}
+
+impl Tx {
+    /// The moment that all rows of this transaction share.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.now
+    }
+
+    /// A new id.
+    pub fn new_id<T: From<uuid::Uuid>>(&self) -> T {
+        self.ids.new_id()
+    }
+
+    /// The connection, for the functions of [`crate::store`].
+    pub fn conn(&mut self) -> &mut PgConnection {
+        &mut self.inner
+    }
+
+    /// Enqueues a job that is due at once. It exists if and only if this transaction commits.
+    ///
+    /// # Errors
+    /// Postgres, or args that do not serialize.
+    pub async fn enqueue<J: Job>(&mut self, job: &J) -> Result<Enqueued, JobError> {
+        let new = NewJob::of(job)?;
+        let mut done = self.enqueue_all(vec![new]).await?;
+        Ok(done.pop().unwrap_or(Enqueued::Duplicate))
+    }
+
+    /// Enqueues a job that is due at `at`.
+    ///
+    /// # Errors
+    /// Postgres, or args that do not serialize.
+    pub async fn enqueue_at<J: Job>(&mut self, job: &J, at: DateTime<Utc>) -> Result<Enqueued, JobError> {
+        let mut done = self.enqueue_all(vec![NewJob::of(job)?.at(at)]).await?;
+        Ok(done.pop().unwrap_or(Enqueued::Duplicate))
+    }
+
+    /// Enqueues many jobs of one kind in one statement for each thousand.
+    ///
+    /// # Errors
+    /// Postgres, or args that do not serialize.
+    pub async fn enqueue_many<J: Job>(&mut self, jobs: &[J]) -> Result<Vec<Enqueued>, JobError> {
+        let new = jobs.iter().map(NewJob::of).collect::<Result<Vec<_>, _>>()?;
+        Ok(self.enqueue_all(new).await?)
+    }
+
+    /// Enqueues jobs with times, expiries and priorities of their own.
+    ///
+    /// # Errors
+    /// Postgres.
+    pub async fn enqueue_all(&mut self, new: Vec<NewJob>) -> Result<Vec<Enqueued>, DbError> {
+        let mut all = Vec::with_capacity(new.len());
+        for chunk in new.chunks(1000) {
+            let ids: Vec<JobId> = chunk.iter().map(|_| self.ids.new_id()).collect();
+            let inserted = jobs::insert(&mut self.inner, &ids, chunk, self.now).await?;
+            for (id, job) in ids.into_iter().zip(chunk) {
+                if !inserted.contains(&id) {
+                    all.push(Enqueued::Duplicate);
+                    continue;
+                }
+                if job.run_at.is_none_or(|at| at <= self.now) {
+                    self.due.push((job.queue, job.priority, id));
+                }
+                all.push(Enqueued::New(id));
+            }
+        }
+        Ok(all)
+    }
+
+    /// Commits, then puts the ids of due jobs on the belt, best effort: if Redis is away, the sweep does it later.
+    ///
+    /// # Errors
+    /// Postgres; nothing of the transaction holds then.
+    pub async fn commit(self) -> Result<(), DbError> {
+        self.inner.commit().await?;
+        if !self.due.is_empty() {
+            self.belt.push_soon(&self.due).await;
+        }
+        Ok(())
+    }
+}

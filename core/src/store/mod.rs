@@ -1,0 +1,37 @@
+//! All SQL, by what it is about; each statement is checked against the schema at compile time.
+
+mod db;
+pub mod audit;
+pub mod console;
+pub mod doses;
+pub mod feed;
+pub mod finish;
+pub mod import;
+pub mod jobs;
+pub mod listing;
+pub mod mailbox;
+pub mod organizations;
+pub mod people;
+pub mod prescriptions;
+pub mod reminders;
+pub mod schedules;
+pub mod seed;
+pub mod send;
+pub mod tokens;
+
+pub use db::{Db, DbError, PoolSizes, Scope, Tx};
+
+/// The migrations, embedded.
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
+
+/// Applies the migrations to the database of `url`, and says how many there are. Safe to run again, and by two at once.
+///
+/// # Errors
+/// Postgres, or a database of a newer version.
+pub async fn migrate(url: &str) -> Result<usize, sqlx::migrate::MigrateError> {
+    use sqlx::Connection;
+    let mut conn = sqlx::PgConnection::connect(url).await?;
+    MIGRATOR.run_direct(None, &mut conn, false).await?;
+    conn.close().await?;
+    Ok(MIGRATOR.iter().filter(|migration| migration.migration_type.is_up_migration()).count())
+}

@@ -1,0 +1,207 @@
+//! Patients, as staff read and change them.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::ids::{OrgId, PersonId};
+use crate::store::DbError;
+
+/// A patient. No `Debug`: it holds personal data.
+#[derive(Clone)]
+pub struct Patient {
+    /// The patient.
+    pub id: PersonId,
+    /// Given name.
+    pub given_name: String,
+    /// Family name.
+    pub family_name: String,
+    /// Day of birth.
+    pub birth_date: Option<NaiveDate>,
+    /// The address; mail goes there.
+    pub email: Option<String>,
+    /// When the address was proven; none: mail says as little as it can.
+    pub email_verified_at: Option<DateTime<Utc>>,
+    /// Telephone number.
+    pub phone: Option<String>,
+    /// The zone the patient is in; none: the organization's.
+    pub zone: Option<String>,
+    /// The language to write in; none: the organization's.
+    pub locale: Option<String>,
+    /// What a mail may say, 0 to 3.
+    pub privacy_level: i16,
+    /// When the patient said yes to medicines being named.
+    pub medicine_opt_in_at: Option<DateTime<Utc>>,
+    /// Takes part.
+    pub active: bool,
+    /// Has died.
+    pub deceased: bool,
+    /// When the row was made.
+    pub created_at: DateTime<Utc>,
+    /// When it was last changed.
+    pub updated_at: DateTime<Utc>,
+    /// Counts the changes, from 1.
+    pub version: i32,
+}
+
+/// An identifier by which other systems know a row.
+#[derive(Clone)]
+pub struct IdentifierRow {
+    /// Whose.
+    pub subject: Uuid,
+    /// Who gave it; empty: not said.
+    pub system: String,
+    /// The identifier.
+    pub value: String,
+}
+
+/// Which identifiers are meant.
+#[derive(Clone, Copy, Default)]
+pub struct IdentifierWanted<'a> {
+    /// The system; none: any, empty: without one.
+    pub system: Option<&'a str>,
+    /// The value; none: any.
+    pub value: Option<&'a str>,
+}
+
+/// Which patients to list.
+#[derive(Clone, Copy, Default)]
+pub struct PatientFilter<'a> {
+    /// With such an identifier.
+    pub identifier: Option<IdentifierWanted<'a>>,
+    /// With this in their name, whatever the case.
+    pub name: Option<&'a str>,
+}
+
+/// Patients of `org` after `after`, in the order of their ids.
+///
+/// # Errors
+/// Postgres.
+pub async fn patients(
+    conn: &mut PgConnection,
+    org: OrgId,
+    filter: PatientFilter<'_>,
+    after: Option<PersonId>,
+    limit: i64,
+) -> Result<Vec<Patient>, DbError> {
+    let wanted = filter.identifier.unwrap_or_default();
+    sqlx::query_as!(
+        Patient,
+        r#"SELECT person_id AS "id: PersonId", given_name, family_name, birth_date, email, email_verified_at, phone, zone, locale,
+             privacy_level, medicine_opt_in_at, active, deceased, created_at, updated_at, version
+           FROM people p
+           WHERE org_id = $1 AND role = 'patient' AND ($2::uuid IS NULL OR person_id > $2)
+             AND (NOT $3::bool OR person_id IN (
+               SELECT subject_id FROM identifiers WHERE org_id = $1 AND subject_type = 'person'
+                 AND ($4::text IS NULL OR system = $4) AND ($5::text IS NULL OR value = $5)))
+             AND ($6::text IS NULL OR strpos(lower(given_name || ' ' || family_name), lower($6)) > 0)
+           ORDER BY person_id LIMIT $7"#,
+        org.0,
+        after.map(|id| id.0),
+        filter.identifier.is_some(),
+        wanted.system,
+        wanted.value,
+        filter.name,
+        limit
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// One patient.
+///
+/// # Errors
+/// Postgres.
+pub async fn patient(conn: &mut PgConnection, id: PersonId) -> Result<Option<Patient>, DbError> {
+    sqlx::query_as!(
+        Patient,
+        r#"SELECT person_id AS "id: PersonId", given_name, family_name, birth_date, email, email_verified_at, phone, zone, locale,
+             privacy_level, medicine_opt_in_at, active, deceased, created_at, updated_at, version
+           FROM people WHERE person_id = $1 AND role = 'patient'"#,
+        id.0
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// One patient, locked until the transaction ends.
+///
+/// # Errors
+/// Postgres.
+pub async fn patient_to_change(
+    conn: &mut PgConnection,
+    id: PersonId,
+) -> Result<Option<Patient>, DbError> {
+    let locked = sqlx::query_scalar!(
+        r#"SELECT 1 AS "one!" FROM people WHERE person_id = $1 AND role = 'patient' FOR UPDATE"#,
+        id.0
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    match locked {
+        Some(_) => patient(conn, id).await,
+        None => Ok(None),
+    }
+}
+
+/// Writes what may change of a patient; its version goes up by one.
+///
+/// # Errors
+/// Postgres.
+pub async fn save_patient(
+    conn: &mut PgConnection,
+    patient: &mut Patient,
+    now: DateTime<Utc>,
+) -> Result<(), DbError> {
+    patient.version = sqlx::query_scalar!(
+        "UPDATE people SET email = $2, email_verified_at = $3, zone = $4, locale = $5, privacy_level = $6, medicine_opt_in_at = $7,
+           active = $8, deceased = $9, updated_at = $10, version = version + 1
+         WHERE person_id = $1 RETURNING version",
+        patient.id.0,
+        patient.email,
+        patient.email_verified_at,
+        patient.zone,
+        patient.locale,
+        patient.privacy_level,
+        patient.medicine_opt_in_at,
+        patient.active,
+        patient.deceased,
+        now
+    )
+    .fetch_one(conn)
+    .await?;
+    patient.updated_at = now;
+    Ok(())
+}
+
+/// The role of a person, of those that the transaction sees.
+///
+/// # Errors
+/// Postgres.
+pub async fn role_of(conn: &mut PgConnection, id: PersonId) -> Result<Option<String>, DbError> {
+    sqlx::query_scalar!("SELECT role FROM people WHERE person_id = $1", id.0)
+        .fetch_optional(conn)
+        .await
+}
+
+/// The identifiers of rows of one sort (`person`, `prescription`).
+///
+/// # Errors
+/// Postgres.
+pub async fn identifiers(
+    conn: &mut PgConnection,
+    org: OrgId,
+    subject_type: &str,
+    subjects: &[Uuid],
+) -> Result<Vec<IdentifierRow>, DbError> {
+    sqlx::query_as!(
+        IdentifierRow,
+        "SELECT subject_id AS subject, system, value FROM identifiers
+         WHERE org_id = $1 AND subject_type = $2 AND subject_id = ANY ($3) ORDER BY system, value",
+        org.0,
+        subject_type,
+        subjects
+    )
+    .fetch_all(conn)
+    .await
+}

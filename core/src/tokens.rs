@@ -1,0 +1,290 @@
+//! API tokens: `pc_live_` and 256 random bits. Only a hash of them is kept, so a stolen table opens nothing.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
+
+use crate::config::Secret;
+use crate::ids::{Ids, OrgId, PersonId, TokenId};
+use crate::store::audit::{self, Actor, Entry};
+use crate::store::{DbError, Tx, tokens};
+
+/// What every token begins with, so that people and secret scanners know one when they see it.
+const PREFIX: &str = "pc_live_";
+/// The 32 random bytes in base64.
+const SECRET_CHARS: usize = 43;
+
+/// One thing that a token may be allowed to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TokenScope {
+    /// Read patients.
+    PatientsRead,
+    /// Change patients.
+    PatientsWrite,
+    /// Read prescriptions.
+    PrescriptionsRead,
+    /// Write and stop prescriptions.
+    PrescriptionsWrite,
+    /// Read reminders and their doses.
+    RemindersRead,
+    /// Set and change reminders.
+    RemindersWrite,
+    /// Read the message log.
+    MessagesRead,
+    /// Read the organization's jobs.
+    JobsRead,
+}
+
+impl TokenScope {
+    /// Every scope.
+    pub const ALL: [Self; 8] = [
+        Self::PatientsRead,
+        Self::PatientsWrite,
+        Self::PrescriptionsRead,
+        Self::PrescriptionsWrite,
+        Self::RemindersRead,
+        Self::RemindersWrite,
+        Self::MessagesRead,
+        Self::JobsRead,
+    ];
+
+    /// Its name, as in `patients:read`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::PatientsRead => "patients:read",
+            Self::PatientsWrite => "patients:write",
+            Self::PrescriptionsRead => "prescriptions:read",
+            Self::PrescriptionsWrite => "prescriptions:write",
+            Self::RemindersRead => "reminders:read",
+            Self::RemindersWrite => "reminders:write",
+            Self::MessagesRead => "messages:read",
+            Self::JobsRead => "jobs:read",
+        }
+    }
+}
+
+impl fmt::Display for TokenScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// There is no scope of that name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no scope {given:?}; the scopes are {}", TokenScope::ALL.map(TokenScope::as_str).join(", "))]
+pub struct UnknownScope {
+    given: String,
+}
+
+impl FromStr for TokenScope {
+    type Err = UnknownScope;
+
+    fn from_str(name: &str) -> Result<Self, UnknownScope> {
+        let found = Self::ALL.into_iter().find(|scope| scope.as_str() == name);
+        found.ok_or_else(|| UnknownScope {
+            given: name.chars().take(40).collect(),
+        })
+    }
+}
+
+/// What a token may do: a set of scopes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scopes(Vec<TokenScope>);
+
+impl Scopes {
+    /// Every scope.
+    pub fn all() -> Self {
+        Self::of(TokenScope::ALL)
+    }
+
+    /// These scopes.
+    pub fn of(scopes: impl IntoIterator<Item = TokenScope>) -> Self {
+        let mut scopes: Vec<_> = scopes.into_iter().collect();
+        scopes.sort_unstable();
+        scopes.dedup();
+        Self(scopes)
+    }
+
+    /// Reads names such as `patients:read`.
+    ///
+    /// # Errors
+    /// The first name that is no scope.
+    pub fn parse<S: AsRef<str>>(names: &[S]) -> Result<Self, UnknownScope> {
+        let scopes: Result<Vec<TokenScope>, _> =
+            names.iter().map(|name| name.as_ref().parse()).collect();
+        Ok(Self::of(scopes?))
+    }
+
+    /// The scopes of stored names; one that this version does not know allows nothing.
+    pub fn known<S: AsRef<str>>(names: &[S]) -> Self {
+        Self::of(names.iter().filter_map(|name| name.as_ref().parse().ok()))
+    }
+
+    /// Whether the scope is in the set.
+    pub fn contains(&self, scope: TokenScope) -> bool {
+        self.0.binary_search(&scope).is_ok()
+    }
+
+    /// The scopes that are also in `other`.
+    #[must_use]
+    pub fn within(&self, other: &[TokenScope]) -> Self {
+        Self(
+            self.0
+                .iter()
+                .copied()
+                .filter(|scope| other.contains(scope))
+                .collect(),
+        )
+    }
+
+    /// Their names.
+    pub fn names(&self) -> Vec<String> {
+        self.0
+            .iter()
+            .map(|scope| scope.as_str().to_owned())
+            .collect()
+    }
+}
+
+/// A token that was just made. The secret is shown once, to whoever asked for it.
+#[derive(Clone, Debug)]
+pub struct NewToken {
+    /// The token's row.
+    pub id: TokenId,
+    secret: Secret<String>,
+}
+
+impl NewToken {
+    /// The secret, for `Authorization: Bearer`.
+    pub fn expose(&self) -> &str {
+        self.secret.expose()
+    }
+}
+
+/// What is kept of a token, and searched for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct TokenHash([u8; 32]);
+
+impl TokenHash {
+    /// Of a secret that somebody sent; none: it has not the shape of a token, so there is nothing to search for.
+    pub fn of(secret: &str) -> Option<Self> {
+        let random = secret.strip_prefix(PREFIX)?;
+        let fine = random.len() == SECRET_CHARS
+            && random
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+        fine.then(|| Self(Sha256::digest(secret.as_bytes()).into()))
+    }
+
+    /// As it is stored.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Makes a token for a person of `org`, with its audit entry, in the given transaction.
+///
+/// # Errors
+/// Postgres; a person that there is not.
+pub async fn mint(
+    tx: &mut Tx,
+    ids: Ids,
+    org: OrgId,
+    person: PersonId,
+    scopes: &Scopes,
+    expires_at: DateTime<Utc>,
+    label: &str,
+) -> Result<NewToken, DbError> {
+    let (id, now): (TokenId, _) = (tx.new_id(), tx.now());
+    let secret = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(ids.secret()));
+    let hash = TokenHash(Sha256::digest(secret.as_bytes()).into());
+    let row = tokens::NewTokenRow {
+        id,
+        org,
+        person,
+        scopes: scopes.names(),
+        label: label.to_owned(),
+        expires_at,
+    };
+    tokens::insert(tx.conn(), &row, hash.as_bytes(), now).await?;
+    let entry = Entry {
+        org: Some(org),
+        actor: Actor::Operator,
+        action: "token.minted",
+        subject_type: "api_token",
+        subject: id.0,
+        outcome: "success",
+        detail: Some(
+            serde_json::json!({"person": person, "scopes": row.scopes, "expires_at": expires_at}),
+        ),
+    };
+    audit::write(tx.conn(), ids, &[entry], now).await?;
+    Ok(NewToken {
+        id,
+        secret: Secret::new(secret),
+    })
+}
+
+/// The organization that a person belongs to, among those that the transaction sees.
+///
+/// # Errors
+/// Postgres.
+pub async fn organization_of(tx: &mut Tx, person: PersonId) -> Result<Option<OrgId>, DbError> {
+    tokens::organization_of(tx.conn(), person).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_looks_like_a_token_is_searched_for() {
+        let good = format!("{PREFIX}{}", "a".repeat(SECRET_CHARS));
+        assert!(TokenHash::of(&good).is_some());
+        let wrong = [
+            "",
+            PREFIX,
+            &good[1..],
+            &good[..good.len() - 1],
+            &format!("{good}a"),
+            &good.replace('a', "é"),
+            &good.replacen('a', "\0", 1),
+        ];
+        for wrong in wrong {
+            assert!(TokenHash::of(wrong).is_none(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn scopes_are_read_by_name_and_an_unknown_one_allows_nothing() {
+        for scope in TokenScope::ALL {
+            assert_eq!(scope.as_str().parse(), Ok(scope));
+        }
+        let scopes = Scopes::parse(&["jobs:read", "patients:read", "jobs:read"]).expect("known");
+        assert_eq!(scopes.names(), ["patients:read", "jobs:read"]);
+        assert!(Scopes::parse(&["patients:all"]).is_err());
+        assert_eq!(
+            Scopes::known(&["patients:all", "jobs:read"]).names(),
+            ["jobs:read"]
+        );
+        assert!(
+            !scopes
+                .within(&[TokenScope::JobsRead])
+                .contains(TokenScope::PatientsRead)
+        );
+    }
+
+    #[test]
+    fn a_new_token_does_not_show_in_debug() {
+        let secret = Secret::new(format!("{PREFIX}{}", "x".repeat(SECRET_CHARS)));
+        let token = NewToken {
+            id: TokenId(uuid::Uuid::nil()),
+            secret,
+        };
+        assert!(!format!("{token:?}").contains("xxx"));
+    }
+}

@@ -1,0 +1,16 @@
+//! Every kind of work, one file each, and the one list of them.
+
+mod materialise_doses;
+mod medication_reminder;
+mod noop;
+
+pub use materialise_doses::MaterialiseDoses;
+pub use medication_reminder::MedicationReminder;
+pub use noop::Noop;
+
+use pulsecal_core::ledger::Registry;
+
+/// Every kind of work. A new kind is its file and its line here.
+pub fn registry() -> Registry {
+    Registry::default().with::<MedicationReminder>().with::<MaterialiseDoses>().with::<Noop>()
+}

@@ -1,0 +1,9 @@
+//! The scheduler process: schedules fire, doses fall due, the belt is fed, dead workers' jobs are rescued.
+
+mod dispatch;
+mod process;
+mod rescue;
+mod sweep;
+mod tick;
+
+pub use process::run;

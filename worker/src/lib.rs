@@ -1,0 +1,8 @@
+//! The worker process: apalis workers over the belt, running jobs under their policies.
+
+mod belt;
+mod finisher;
+mod process;
+mod runner;
+
+pub use process::run;
