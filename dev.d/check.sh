@@ -47,13 +47,11 @@ drop_stale_instances() {
   done
 }
 
-# in_group COMMAND…: in a process group of its own, so that Ctrl-C or TERM here ends all of it at once.
+# in_group COMMAND…: in a session of its own, so that Ctrl-C or TERM here ends all of it at once.
 in_group() {
   local pid rc=0
-  set -m
-  "$@" 9>&- <&0 &
+  "${OWN_SESSION[@]}" "$@" 9>&- <&0 &
   pid=$!
-  set +m
   trap 'kill -TERM -- "-$pid" 2>/dev/null || true; wait "$pid" 2>/dev/null || true; exit 130' INT TERM HUP
   wait "$pid" || rc=$?
   trap 'exit 130' INT TERM HUP

@@ -1,6 +1,10 @@
 # shellcheck shell=bash
 # Small things the other parts of ./dev stand on: printing, ports, whose process it is, who runs the servers.
 
+# Before a command that runs in the background: a session, and so a process group, of its own, away from the
+# terminal's signals; and INT works in it again, which a shell makes its background commands ignore.
+readonly OWN_SESSION=(setsid env --default-signal=INT,QUIT)
+
 say() { printf '%s\n' "$*"; }
 
 fail() {

@@ -123,7 +123,7 @@ cmd_up() {
   seed
   local supervise=("$BIN/pulsecal" dev-supervise --state-dir "$STATE" --bin-dir "$BIN")
   if [[ -n $detach ]]; then
-    setsid "${supervise[@]}" </dev/null >/dev/null 2>"$STATE/log/supervisor.err" 9>&- &
+    "${OWN_SESSION[@]}" "${supervise[@]}" </dev/null >/dev/null 2>"$STATE/log/supervisor.err" 9>&- &
     pid=$!
     step "api, worker, scheduler: starting" wait_ready "$pid"
     trap - EXIT INT TERM HUP
@@ -131,10 +131,9 @@ cmd_up() {
     cat "$STATE/welcome.txt"
     say "Runs on its own. ./dev logs follows it, ./dev down stops it."
   else
-    set -m # its own process group: Ctrl-C comes here, and the programs end in order
-    "${supervise[@]}" </dev/null 9>&- &
+    # Ctrl-C comes here, not to the programs: they end in order.
+    "${OWN_SESSION[@]}" "${supervise[@]}" </dev/null 9>&- &
     pid=$!
-    set +m
     unlock
     trap 'kill -TERM "$pid" 2>/dev/null || true' INT TERM HUP
     local rc=0

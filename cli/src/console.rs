@@ -62,7 +62,8 @@ pub async fn jobs(what: Jobs, out: Output) -> Result<(), Failure> {
     let id_of = |id: &str| JobId::from_str(id).map_err(|_| Failure::new(format!("{id:?} is no job id")));
     match what {
         Jobs::List { state, kind, limit } => {
-            let rows = console::jobs(tx.conn(), state.as_deref(), kind.as_deref(), i64::from(limit)).await.map_err(db)?;
+            let rows =
+                console::jobs(tx.conn(), state.as_deref(), kind.as_deref(), i64::from(limit)).await.map_err(db)?;
             out.rows(JOB_COLUMNS, &rows);
         }
         Jobs::Show { id } => {
@@ -111,7 +112,15 @@ pub async fn jobs(what: Jobs, out: Output) -> Result<(), Failure> {
 
 async fn note(tx: &mut Tx, action: &'static str, job: JobId) -> Result<(), Failure> {
     let (now, ids) = (tx.now(), pulsecal_core::ids::Ids);
-    let entry = Entry { org: None, actor: Actor::Operator, action, subject_type: "job", subject: job.0, outcome: "success", detail: None };
+    let entry = Entry {
+        org: None,
+        actor: Actor::Operator,
+        action,
+        subject_type: "job",
+        subject: job.0,
+        outcome: "success",
+        detail: None,
+    };
     audit::write(tx.conn(), ids, &[entry], now).await.map_err(db)
 }
 

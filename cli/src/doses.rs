@@ -39,14 +39,18 @@ pub async fn run(what: Doses, out: Output) -> Result<(), Failure> {
     let ctx = context()?;
     match what {
         Doses::Preview { reminder, from, to } => {
-            let id = ReminderId::from_str(&reminder).map_err(|_| Failure::new(format!("{reminder:?} is no reminder id")))?;
+            let id =
+                ReminderId::from_str(&reminder).map_err(|_| Failure::new(format!("{reminder:?} is no reminder id")))?;
             let from = from.unwrap_or_else(|| clock().now());
             let to = to.unwrap_or(from + TimeDelta::days(14));
             if to <= from {
                 return Err(Failure::new("--to must come after --from"));
             }
             let mut tx = ctx.begin(Scope::Platform).await.map_err(db)?;
-            let row = doses::reminder(tx.conn(), id).await.map_err(db)?.ok_or_else(|| Failure::new("there is no such reminder"))?;
+            let row = doses::reminder(tx.conn(), id)
+                .await
+                .map_err(db)?
+                .ok_or_else(|| Failure::new("there is no such reminder"))?;
             let timing = row.timing.as_ref().ok_or_else(|| Failure::new("its timing cannot be read"))?;
             let rule = planner::rule(&row, timing).map_err(|error| Failure::new(error.to_string()))?;
             let planned = occurrences(&rule, from, to, None).map_err(|error| Failure::new(error.to_string()))?;
@@ -71,8 +75,14 @@ pub async fn run(what: Doses, out: Output) -> Result<(), Failure> {
                 all.moved += done.moved;
                 all.dropped += done.dropped;
             }
-            let sentence = format!("{} reminders planned: {} doses added, {} moved, {} dropped.", all.reminders, all.added, all.moved, all.dropped);
-            out.one(&json!({"reminders": all.reminders, "added": all.added, "moved": all.moved, "dropped": all.dropped}), &sentence);
+            let sentence = format!(
+                "{} reminders planned: {} doses added, {} moved, {} dropped.",
+                all.reminders, all.added, all.moved, all.dropped
+            );
+            out.one(
+                &json!({"reminders": all.reminders, "added": all.added, "moved": all.moved, "dropped": all.dropped}),
+                &sentence,
+            );
         }
     }
     Ok(())

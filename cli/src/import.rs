@@ -69,7 +69,8 @@ impl From<&Problem> for Line {
 pub async fn run(what: Import, out: Output) -> Result<ExitCode, Failure> {
     let Import::Fhir { file, org, source, zone } = what;
     let opened = File::open(&file).map_err(|error| Failure::new(format!("{}: {error}", file.display())))?;
-    let zone = zone.map(|name| name.parse::<Zone>().map_err(|error| Failure::new(format!("--zone: {error}")))).transpose()?;
+    let zone =
+        zone.map(|name| name.parse::<Zone>().map_err(|error| Failure::new(format!("--zone: {error}")))).transpose()?;
     let ctx = context()?;
     let mut target = find_target(&ctx, org.as_deref(), &source).await?;
     let plan = NewJob::of(&pulsecal_jobs::MaterialiseDoses {}).map_err(|error| Failure::new(error.to_string()))?;
@@ -85,7 +86,8 @@ pub async fn run(what: Import, out: Output) -> Result<ExitCode, Failure> {
         }
         reader.ignored().clone()
     });
-    let (mut stored, mut left_out, mut stopped) = (std::collections::BTreeMap::<&str, u64>::new(), Vec::<Line>::new(), false);
+    let (mut stored, mut left_out, mut stopped) =
+        (std::collections::BTreeMap::<&str, u64>::new(), Vec::<Line>::new(), false);
     while let Some(entry) = entries.recv().await {
         let entry = match entry {
             Ok(entry) => entry,
@@ -100,7 +102,11 @@ pub async fn run(what: Import, out: Output) -> Result<ExitCode, Failure> {
         if target.is_none() {
             target = match &entry.record {
                 Record::Organization(_) => Some(make_organization(&ctx, &entry, zone, &source).await?),
-                _ => return Err(Failure::new("there is no organization yet, and this file has none: make one first, or say --org")),
+                _ => {
+                    return Err(Failure::new(
+                        "there is no organization yet, and this file has none: make one first, or say --org",
+                    ));
+                }
             };
         }
         let Some(target) = &target else { continue };
@@ -126,7 +132,10 @@ pub async fn run(what: Import, out: Output) -> Result<ExitCode, Failure> {
             println!("{count:>8}  {kind}");
         }
         if !ignored.is_empty() {
-            println!("Not used by PulseCal: {}", ignored.iter().map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>().join(", "));
+            println!(
+                "Not used by PulseCal: {}",
+                ignored.iter().map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>().join(", ")
+            );
         }
         if !left_out.is_empty() {
             println!("\nNot understood:");
@@ -146,7 +155,12 @@ async fn find_target(ctx: &Context, wanted: Option<&str>, source: &str) -> Resul
     let org = match wanted {
         Some(text) => {
             let id = OrgId::from_str(text).map_err(|_| Failure::new("--org: is no id"))?;
-            Some(all.iter().find(|row| row.id == id).ok_or_else(|| Failure::new("--org: there is no such organization"))?.id)
+            Some(
+                all.iter()
+                    .find(|row| row.id == id)
+                    .ok_or_else(|| Failure::new("--org: there is no such organization"))?
+                    .id,
+            )
         }
         None if all.len() > 1 => return Err(Failure::new("there are several organizations: say which with --org")),
         None => all.first().map(|row| row.id),
@@ -154,12 +168,25 @@ async fn find_target(ctx: &Context, wanted: Option<&str>, source: &str) -> Resul
     Ok(org.map(|org| Target { org, source: source.to_owned() }))
 }
 
-async fn make_organization(ctx: &Context, entry: &Entry, fallback: Option<Zone>, source: &str) -> Result<Target, Failure> {
+async fn make_organization(
+    ctx: &Context,
+    entry: &Entry,
+    fallback: Option<Zone>,
+    source: &str,
+) -> Result<Target, Failure> {
     let Record::Organization(record) = &entry.record else { return Err(Failure::new("no organization")) };
     let zone = record.zone.map(|zone| zone.name().to_owned()).or(fallback.map(|zone| zone.name().to_owned()));
-    let zone = zone.ok_or_else(|| Failure::new("the file's organization has no zone: say it with --zone, as in --zone Europe/Berlin"))?;
+    let zone = zone.ok_or_else(|| {
+        Failure::new("the file's organization has no zone: say it with --zone, as in --zone Europe/Berlin")
+    })?;
     let mut tx = ctx.begin(Scope::Platform).await.map_err(db)?;
-    let row = OrganizationRow { id: tx.new_id(), name: record.name.clone(), discreet_name: None, zone, phone: record.phone.clone() };
+    let row = OrganizationRow {
+        id: tx.new_id(),
+        name: record.name.clone(),
+        discreet_name: None,
+        zone,
+        phone: record.phone.clone(),
+    };
     let now = tx.now();
     organizations::put(tx.conn(), &row, now).await.map_err(db)?;
     tx.commit().await.map_err(db)?;

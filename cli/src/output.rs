@@ -23,7 +23,8 @@ impl Output {
             Value::String(text) => text.clone(),
             other => other.to_string(),
         };
-        let lines: Vec<Vec<String>> = values.iter().map(|row| columns.iter().map(|column| cell(row, column)).collect()).collect();
+        let lines: Vec<Vec<String>> =
+            values.iter().map(|row| columns.iter().map(|column| cell(row, column)).collect()).collect();
         let widths: Vec<usize> = (0..columns.len())
             .map(|i| lines.iter().map(|line| line[i].chars().count()).chain([columns[i].len()]).max().unwrap_or(0))
             .collect();

@@ -8,10 +8,10 @@ use pulsecal_core::context::Context;
 use pulsecal_core::doses::{Days, Timing, planner};
 use pulsecal_core::ids::{OrgId, PersonId};
 use pulsecal_core::process::Failure;
+use pulsecal_core::store::Scope;
 use pulsecal_core::store::import::{PersonRow, put_person};
 use pulsecal_core::store::organizations::{self, OrganizationRow};
 use pulsecal_core::store::seed::{self, DemoLadder, DemoPatient};
-use pulsecal_core::store::Scope;
 use pulsecal_core::tokens;
 use serde_json::json;
 use uuid::Uuid;
@@ -35,9 +35,9 @@ pub struct Demo {
     /// Every patient's first dose falls due in so many seconds, all at one instant: for measuring.
     #[arg(long)]
     due_in: Option<i64>,
-    /// Seconds after which nudges come; none with an empty value.
-    #[arg(long, value_delimiter = ',', default_values_t = [900, 1800])]
-    nudge_after: Vec<i32>,
+    /// Seconds after which nudges come, with commas between; none when empty.
+    #[arg(long, default_value = "900,1800")]
+    nudge_after: String,
     /// Seconds after which a dose is missed.
     #[arg(long, default_value_t = 3600)]
     window: i32,
@@ -47,12 +47,30 @@ pub struct Demo {
 }
 
 const GIVEN: [&str; 24] = [
-    "Amina", "Björn", "Chiara", "Dmitri", "Elena", "Farid", "Grace", "Hiroshi", "Ines", "Jonas", "Kavita", "Liam", "Maren", "Nadia", "Oskar", "Priya",
-    "Quentin", "Rosa", "Samuel", "Tove", "Ursula", "Viktor", "Wanjiru", "Zofia",
+    "Amina", "Björn", "Chiara", "Dmitri", "Elena", "Farid", "Grace", "Hiroshi", "Ines", "Jonas", "Kavita", "Liam",
+    "Maren", "Nadia", "Oskar", "Priya", "Quentin", "Rosa", "Samuel", "Tove", "Ursula", "Viktor", "Wanjiru", "Zofia",
 ];
 const FAMILY: [&str; 20] = [
-    "Abbot", "Bergström", "Castellan", "Dufour", "Eriksen", "Fairweather", "Gallagher", "Hoffmann", "Ivanova", "Jansen", "Kowalski", "Lindqvist", "Moreau",
-    "Novak", "Okafor", "Petrov", "Quispe", "Rossi", "Schneider", "Tanaka",
+    "Abbot",
+    "Bergström",
+    "Castellan",
+    "Dufour",
+    "Eriksen",
+    "Fairweather",
+    "Gallagher",
+    "Hoffmann",
+    "Ivanova",
+    "Jansen",
+    "Kowalski",
+    "Lindqvist",
+    "Moreau",
+    "Novak",
+    "Okafor",
+    "Petrov",
+    "Quispe",
+    "Rossi",
+    "Schneider",
+    "Tanaka",
 ];
 const MEDICINES: [(&str, &str); 8] = [
     ("Metformin 500 mg", "1 tablet with food"),
@@ -64,7 +82,14 @@ const MEDICINES: [(&str, &str); 8] = [
     ("Methotrexate 10 mg", "1 tablet, once a week"),
     ("Insulin glargine", "14 units under the skin"),
 ];
-const ZONES: [&str; 6] = ["Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "America/Sao_Paulo", "Pacific/Auckland"];
+const ZONES: [&str; 6] = [
+    "Europe/Berlin",
+    "America/New_York",
+    "Asia/Kolkata",
+    "Australia/Lord_Howe",
+    "America/Sao_Paulo",
+    "Pacific/Auckland",
+];
 const CLINIC_ZONE: &str = "Europe/Berlin";
 
 /// Runs `pulsecal seed`.
@@ -102,10 +127,14 @@ pub async fn run(what: Seed, out: Output) -> Result<(), Failure> {
     put_person(tx.conn(), clinic.id, &staff(nurse, "nurse", "Tom", "Ahlers"), now).await.map_err(db)?;
     let expires_at = now + TimeDelta::days(30);
     let scopes = tokens::Scopes::all();
-    let token = tokens::mint(&mut tx, ctx.ids, clinic.id, PersonId(nurse), &scopes, expires_at, "demo").await.map_err(db)?;
+    let token =
+        tokens::mint(&mut tx, ctx.ids, clinic.id, PersonId(nurse), &scopes, expires_at, "demo").await.map_err(db)?;
     tx.commit().await.map_err(db)?;
 
-    let ladder = DemoLadder { nudge_after_seconds: demo.nudge_after.clone(), window_seconds: demo.window };
+    let nudges = demo.nudge_after.split(',').filter(|text| !text.is_empty()).map(|text| text.trim().parse::<i32>());
+    let nudges = nudges.collect::<Result<Vec<_>, _>>();
+    let nudges = nudges.map_err(|_| Failure::new("--nudge-after: must be seconds, as in 900,1800"))?;
+    let ladder = DemoLadder { nudge_after_seconds: nudges, window_seconds: demo.window };
     let mut made = 0;
     while made < demo.patients {
         let end = demo.patients.min(made + 2000);
@@ -118,17 +147,26 @@ pub async fn run(what: Seed, out: Output) -> Result<(), Failure> {
     }
     while !demo.unplanned && planner::plan_due(&ctx, 500).await.map_err(db)?.reminders > 0 {}
     let secret = token.expose();
-    let sign_ins = json!([{"who": "nurse (API token, all scopes)", "organization": clinic.id, "person": nurse, "token": secret}]);
+    let sign_ins =
+        json!([{"who": "nurse (API token, all scopes)", "organization": clinic.id, "person": nurse, "token": secret}]);
     if let Ok(path) = std::env::var("PULSECAL_SIGN_INS") {
-        std::fs::write(&path, sign_ins.to_string()).map_err(|error| Failure::new(format!("cannot write the sign-ins: {error}")))?;
+        std::fs::write(&path, sign_ins.to_string())
+            .map_err(|error| Failure::new(format!("cannot write the sign-ins: {error}")))?;
     }
     let sentence = format!("A clinic with {} patients. API token of its nurse: {secret}", demo.patients);
     out.one(&json!({"organization": clinic.id, "patients": demo.patients, "sign_ins": sign_ins}), &sentence);
     Ok(())
 }
 
-fn patient(ctx: &Context, demo: &Demo, i: u32, now: chrono::DateTime<chrono::Utc>) -> Result<DemoPatient, serde_json::Error> {
-    let pick = |of: usize, salt: u32| usize::try_from(i.wrapping_mul(2_654_435_761).wrapping_add(salt.wrapping_mul(40_503)) >> 7).unwrap_or(0) % of;
+fn patient(
+    ctx: &Context,
+    demo: &Demo,
+    i: u32,
+    now: chrono::DateTime<chrono::Utc>,
+) -> Result<DemoPatient, serde_json::Error> {
+    let pick = |of: usize, salt: u32| {
+        usize::try_from(i.wrapping_mul(2_654_435_761).wrapping_add(salt.wrapping_mul(40_503)) >> 7).unwrap_or(0) % of
+    };
     let (given, family) = (GIVEN[pick(GIVEN.len(), 1)], FAMILY[pick(FAMILY.len(), 2)]);
     let (medicine, dosage) = MEDICINES[pick(MEDICINES.len(), 3)];
     let zone = ZONES[pick(ZONES.len(), 4)];

@@ -42,7 +42,8 @@ pub fn db(error: store::DbError) -> Failure {
 /// # Errors
 /// Postgres.
 pub async fn migrate(out: Output) -> Result<(), Failure> {
-    let url = std::env::var("DATABASE_URL").map_err(|_| Failure::new("DATABASE_URL: is not set; .env.sample says what it means"))?;
+    let url = std::env::var("DATABASE_URL")
+        .map_err(|_| Failure::new("DATABASE_URL: is not set; .env.sample says what it means"))?;
     let applied = store::migrate(&url).await.map_err(|error| Failure::new(format!("migrate: {error}")))?;
     out.one(&json!({"migrations": applied}), &format!("The database is at its newest version ({applied} migrations)."));
     Ok(())
@@ -78,12 +79,18 @@ pub async fn user(what: User, out: Output) -> Result<(), Failure> {
     let ctx = context()?;
     let mut tx = ctx.begin(Scope::Platform).await.map_err(db)?;
     let expires_at = tx.now() + TimeDelta::days(i64::from(days));
-    let org = tokens::organization_of(&mut tx, person).await.map_err(db)?.ok_or_else(|| Failure::new("--person: there is no such person"))?;
+    let org = tokens::organization_of(&mut tx, person)
+        .await
+        .map_err(db)?
+        .ok_or_else(|| Failure::new("--person: there is no such person"))?;
     let scopes = tokens::Scopes::parse(&scopes).map_err(|error| Failure::new(format!("--scope: {error}")))?;
     let secret = tokens::mint(&mut tx, ctx.ids, org, person, &scopes, expires_at, &label).await.map_err(db)?;
     tx.commit().await.map_err(db)?;
     let shown = secret.expose();
-    out.one(&json!({"token": shown, "expires_at": expires_at}), &format!("{shown}\nIt is shown this once, and expires at {expires_at}."));
+    out.one(
+        &json!({"token": shown, "expires_at": expires_at}),
+        &format!("{shown}\nIt is shown this once, and expires at {expires_at}."),
+    );
     Ok(())
 }
 

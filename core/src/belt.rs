@@ -109,7 +109,8 @@ impl Belt {
         let pushed = tokio::time::timeout(PUSH_LIMIT, async {
             for queue in Queue::ALL {
                 for priority in Priority::ALL {
-                    let ids: Vec<JobId> = due.iter().filter(|(q, p, _)| (*q, *p) == (queue, priority)).map(|(_, _, id)| *id).collect();
+                    let ids: Vec<JobId> =
+                        due.iter().filter(|(q, p, _)| (*q, *p) == (queue, priority)).map(|(_, _, id)| *id).collect();
                     if !ids.is_empty() {
                         self.push(&list_key(self.prefix(), queue, priority.level()), &ids).await?;
                     }

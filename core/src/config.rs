@@ -163,7 +163,9 @@ impl Config {
             database_url: Secret(env.url("DATABASE_URL", &["postgres", "postgresql"])?),
             redis_url: Secret(env.url("REDIS_URL", &["redis", "rediss"])?),
             redis_prefix: env.parsed("REDIS_PREFIX", |text| {
-                let fine = !text.is_empty() && text.len() <= 64 && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+                let fine = !text.is_empty()
+                    && text.len() <= 64
+                    && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
                 if fine { Ok(text.to_owned()) } else { Err("must be 1 to 64 letters, digits, '-', '_' or '.'".into()) }
             })?,
             belt: env.parsed("BELT", |text| match text {
@@ -171,7 +173,11 @@ impl Config {
                 "apalis-redis" => Ok(BeltKind::ApalisRedis),
                 _ => Err("must be native or apalis-redis".into()),
             })?,
-            smtp_url: env.optional("SMTP_URL")?.map(|_| env.url("SMTP_URL", &["smtp", "smtps"])).transpose()?.map(Secret),
+            smtp_url: env
+                .optional("SMTP_URL")?
+                .map(|_| env.url("SMTP_URL", &["smtp", "smtps"]))
+                .transpose()?
+                .map(Secret),
             mail_from: env.text("MAIL_FROM")?,
             public_url: env.url("PUBLIC_URL", &["http", "https"])?.trim_end_matches('/').to_owned(),
             secret_key: env.parsed("SECRET_KEY", |text| {

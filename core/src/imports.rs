@@ -49,7 +49,13 @@ pub async fn store(ctx: &Context, target: &Target, entry: &Entry, plan: &NewJob)
             let found = organizations::all(tx.conn()).await?.into_iter().find(|row| row.id == target.org);
             let zone = record.zone.map(|zone| zone.name().to_owned()).or(found.map(|row| row.zone));
             let zone = zone.ok_or_else(|| NotStored::Missing("the organization has no zone".into()))?;
-            let row = OrganizationRow { id: target.org, name: record.name.clone(), discreet_name: None, zone, phone: record.phone.clone() };
+            let row = OrganizationRow {
+                id: target.org,
+                name: record.name.clone(),
+                discreet_name: None,
+                zone,
+                phone: record.phone.clone(),
+            };
             organizations::put(tx.conn(), &row, now).await?;
             ("organization", None)
         }
@@ -89,12 +95,20 @@ pub async fn store(ctx: &Context, target: &Target, entry: &Entry, plan: &NewJob)
         }
         Record::Prescription(p) => ("prescription", put_prescription(&mut tx, target, id, p).await?),
         Record::Appointment(a) => {
-            let patient = person(&mut tx, target, Kind::Patient, &a.patient).await?.ok_or_else(|| missing("patient"))?;
+            let patient =
+                person(&mut tx, target, Kind::Patient, &a.patient).await?.ok_or_else(|| missing("patient"))?;
             let doctor = match &a.practitioner {
                 Some(link) => person(&mut tx, target, Kind::Practitioner, link).await?,
                 None => None,
             };
-            let row = VisitRow { id, patient, doctor, starts_at: a.start, ends_at: a.end, status: a.status.as_str().to_owned() };
+            let row = VisitRow {
+                id,
+                patient,
+                doctor,
+                starts_at: a.start,
+                ends_at: a.end,
+                status: a.status.as_str().to_owned(),
+            };
             import::put_visit(tx.conn(), target.org, &row, now).await?;
             ("appointment", None)
         }
@@ -123,11 +137,18 @@ fn missing(whom: &str) -> NotStored {
 async fn person(tx: &mut Tx, target: &Target, kind: Kind, link: &Link) -> Result<Option<Uuid>, DbError> {
     match link {
         Link::Id(id) => import::known(tx.conn(), foreign(target, kind, id.as_str())).await,
-        Link::Identifier(i) => import::by_identifier(tx.conn(), target.org, "person", i.system.as_deref(), &i.value).await,
+        Link::Identifier(i) => {
+            import::by_identifier(tx.conn(), target.org, "person", i.system.as_deref(), &i.value).await
+        }
     }
 }
 
-async fn put_prescription(tx: &mut Tx, target: &Target, id: Uuid, p: &PrescriptionRecord) -> Result<Option<String>, NotStored> {
+async fn put_prescription(
+    tx: &mut Tx,
+    target: &Target,
+    id: Uuid,
+    p: &PrescriptionRecord,
+) -> Result<Option<String>, NotStored> {
     let patient = person(tx, target, Kind::Patient, &p.patient).await?.ok_or_else(|| missing("patient"))?;
     let prescriber = match &p.prescriber {
         Some(link) => person(tx, target, Kind::Practitioner, link).await?,
@@ -146,8 +167,18 @@ async fn put_prescription(tx: &mut Tx, target: &Target, id: Uuid, p: &Prescripti
         PrescriptionStatus::Cancelled | PrescriptionStatus::EnteredInError | PrescriptionStatus::Stopped => "stopped",
     };
     let meaning = if matches!(timing, Some(Timing::EveryHours { .. })) { "elapsed" } else { "wall_clock" };
-    let timing: Option<Value> = timing.map(serde_json::to_value).transpose().map_err(|error| DbError::Encode(error.into()))?;
-    let row = PrescriptionRow { id, patient, prescriber, medicine: p.medicine.clone(), dosage: p.dosage_text.clone(), timing, status, meaning };
+    let timing: Option<Value> =
+        timing.map(serde_json::to_value).transpose().map_err(|error| DbError::Encode(error.into()))?;
+    let row = PrescriptionRow {
+        id,
+        patient,
+        prescriber,
+        medicine: p.medicine.clone(),
+        dosage: p.dosage_text.clone(),
+        timing,
+        status,
+        meaning,
+    };
     let (reminder, now) = (tx.new_id(), tx.now());
     import::put_prescription(tx.conn(), target.org, &row, reminder, now).await?;
     Ok(left_out)

@@ -139,8 +139,10 @@ pub fn context(config: &Config, kind: &str) -> Result<Context, Failure> {
     let (clock, ids) = (Clock::system(), Ids);
     let db = Db::new(config.database_url.expose(), sizes, belt, clock.clone(), ids)
         .map_err(|_| Failure::new("DATABASE_URL: is no URL that a Postgres client understands"))?;
-    let from_parts = |text: &str| text.rsplit_once('<').map_or(text, |(_, rest)| rest.trim_end_matches('>')).trim().to_owned();
-    let from = EmailAddress::parse(&from_parts(&config.mail_from)).map_err(|_| Failure::new("MAIL_FROM: must be Name <address>, as in Clinic <reminders@clinic.example>"))?;
+    let from_parts =
+        |text: &str| text.rsplit_once('<').map_or(text, |(_, rest)| rest.trim_end_matches('>')).trim().to_owned();
+    let from = EmailAddress::parse(&from_parts(&config.mail_from))
+        .map_err(|_| Failure::new("MAIL_FROM: must be Name <address>, as in Clinic <reminders@clinic.example>"))?;
     let mailer = match &config.smtp_url {
         None => Mailer::Mailbox(db.clone()),
         Some(url) => {
@@ -148,7 +150,8 @@ pub fn context(config: &Config, kind: &str) -> Result<Context, Failure> {
             Mailer::Smtp(smtp.map_err(|error| Failure::new(format!("SMTP_URL: {error}")))?)
         }
     };
-    let templates = Templates::new().map_err(|error| Failure::new(format!("the templates in this binary do not parse: {error}")))?;
+    let templates = Templates::new()
+        .map_err(|error| Failure::new(format!("the templates in this binary do not parse: {error}")))?;
     let links = Links::new(config.secret_key.clone(), &config.public_url);
     let doses = DoseSender::start(&db, clock.clone(), ids, mailer, templates.clone(), links.clone(), from);
     Ok(Context::new(Shared { db, clock, ids, templates, links, doses }))
@@ -189,7 +192,9 @@ fn beat_apart(config: &Config, info: ProcessInfo, stop: CancellationToken) -> Ca
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
         runtime.block_on(async move {
             let Ok(belt) = Belt::new("redis://127.0.0.1", "unused") else { return };
-            let Ok(db) = Db::new(url.expose(), PoolSizes { app: 1, system: 1 }, belt, Clock::system(), Ids) else { return };
+            let Ok(db) = Db::new(url.expose(), PoolSizes { app: 1, system: 1 }, belt, Clock::system(), Ids) else {
+                return;
+            };
             let mut warned = false;
             loop {
                 let beat = async {

@@ -85,9 +85,7 @@ impl FromStr for TokenScope {
 
     fn from_str(name: &str) -> Result<Self, UnknownScope> {
         let found = Self::ALL.into_iter().find(|scope| scope.as_str() == name);
-        found.ok_or_else(|| UnknownScope {
-            given: name.chars().take(40).collect(),
-        })
+        found.ok_or_else(|| UnknownScope { given: name.chars().take(40).collect() })
     }
 }
 
@@ -114,8 +112,7 @@ impl Scopes {
     /// # Errors
     /// The first name that is no scope.
     pub fn parse<S: AsRef<str>>(names: &[S]) -> Result<Self, UnknownScope> {
-        let scopes: Result<Vec<TokenScope>, _> =
-            names.iter().map(|name| name.as_ref().parse()).collect();
+        let scopes: Result<Vec<TokenScope>, _> = names.iter().map(|name| name.as_ref().parse()).collect();
         Ok(Self::of(scopes?))
     }
 
@@ -132,21 +129,12 @@ impl Scopes {
     /// The scopes that are also in `other`.
     #[must_use]
     pub fn within(&self, other: &[TokenScope]) -> Self {
-        Self(
-            self.0
-                .iter()
-                .copied()
-                .filter(|scope| other.contains(scope))
-                .collect(),
-        )
+        Self(self.0.iter().copied().filter(|scope| other.contains(scope)).collect())
     }
 
     /// Their names.
     pub fn names(&self) -> Vec<String> {
-        self.0
-            .iter()
-            .map(|scope| scope.as_str().to_owned())
-            .collect()
+        self.0.iter().map(|scope| scope.as_str().to_owned()).collect()
     }
 }
 
@@ -174,9 +162,7 @@ impl TokenHash {
     pub fn of(secret: &str) -> Option<Self> {
         let random = secret.strip_prefix(PREFIX)?;
         let fine = random.len() == SECRET_CHARS
-            && random
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+            && random.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
         fine.then(|| Self(Sha256::digest(secret.as_bytes()).into()))
     }
 
@@ -202,14 +188,7 @@ pub async fn mint(
     let (id, now): (TokenId, _) = (tx.new_id(), tx.now());
     let secret = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(ids.secret()));
     let hash = TokenHash(Sha256::digest(secret.as_bytes()).into());
-    let row = tokens::NewTokenRow {
-        id,
-        org,
-        person,
-        scopes: scopes.names(),
-        label: label.to_owned(),
-        expires_at,
-    };
+    let row = tokens::NewTokenRow { id, org, person, scopes: scopes.names(), label: label.to_owned(), expires_at };
     tokens::insert(tx.conn(), &row, hash.as_bytes(), now).await?;
     let entry = Entry {
         org: Some(org),
@@ -218,15 +197,10 @@ pub async fn mint(
         subject_type: "api_token",
         subject: id.0,
         outcome: "success",
-        detail: Some(
-            serde_json::json!({"person": person, "scopes": row.scopes, "expires_at": expires_at}),
-        ),
+        detail: Some(serde_json::json!({"person": person, "scopes": row.scopes, "expires_at": expires_at})),
     };
     audit::write(tx.conn(), ids, &[entry], now).await?;
-    Ok(NewToken {
-        id,
-        secret: Secret::new(secret),
-    })
+    Ok(NewToken { id, secret: Secret::new(secret) })
 }
 
 /// The organization that a person belongs to, among those that the transaction sees.
@@ -267,24 +241,14 @@ mod tests {
         let scopes = Scopes::parse(&["jobs:read", "patients:read", "jobs:read"]).expect("known");
         assert_eq!(scopes.names(), ["patients:read", "jobs:read"]);
         assert!(Scopes::parse(&["patients:all"]).is_err());
-        assert_eq!(
-            Scopes::known(&["patients:all", "jobs:read"]).names(),
-            ["jobs:read"]
-        );
-        assert!(
-            !scopes
-                .within(&[TokenScope::JobsRead])
-                .contains(TokenScope::PatientsRead)
-        );
+        assert_eq!(Scopes::known(&["patients:all", "jobs:read"]).names(), ["jobs:read"]);
+        assert!(!scopes.within(&[TokenScope::JobsRead]).contains(TokenScope::PatientsRead));
     }
 
     #[test]
     fn a_new_token_does_not_show_in_debug() {
         let secret = Secret::new(format!("{PREFIX}{}", "x".repeat(SECRET_CHARS)));
-        let token = NewToken {
-            id: TokenId(uuid::Uuid::nil()),
-            secret,
-        };
+        let token = NewToken { id: TokenId(uuid::Uuid::nil()), secret };
         assert!(!format!("{token:?}").contains("xxx"));
     }
 }

@@ -37,7 +37,13 @@ impl Job for MaterialiseDoses {
             if done.reminders == 0 {
                 return Ok(Verdict::Done);
             }
-            tracing::info!(reminders = done.reminders, added = done.added, moved = done.moved, dropped = done.dropped, "doses.plan");
+            tracing::info!(
+                reminders = done.reminders,
+                added = done.added,
+                moved = done.moved,
+                dropped = done.dropped,
+                "doses.plan"
+            );
         }
         Ok(Verdict::Snooze(Duration::from_secs(1)))
     }

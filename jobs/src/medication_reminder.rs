@@ -64,7 +64,13 @@ mod tests {
 
     #[test]
     fn args_hold_ids_only_and_read_back() {
-        let job = MedicationReminder { v: 1, org: OrgId(uuid::Uuid::nil()), dose: OccurrenceId(uuid::Uuid::nil()), ladder: 5, step: 1 };
+        let job = MedicationReminder {
+            v: 1,
+            org: OrgId(uuid::Uuid::nil()),
+            dose: OccurrenceId(uuid::Uuid::nil()),
+            ladder: 5,
+            step: 1,
+        };
         let text = serde_json::to_string(&job).expect("serializes");
         assert_eq!(serde_json::from_str::<MedicationReminder>(&text).expect("reads back"), job);
         assert!(serde_json::from_str::<MedicationReminder>(&text.replace("\"v\"", "\"name\"")).is_err());

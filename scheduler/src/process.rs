@@ -52,7 +52,10 @@ where
             }
             other => {
                 if failed == 0 {
-                    let error = other.map_or_else(|_| "took longer than 50 s".to_owned(), |done| done.map_or_else(|error| error.to_string(), |_| String::new()));
+                    let error = other.map_or_else(
+                        |_| "took longer than 50 s".to_owned(),
+                        |done| done.map_or_else(|error| error.to_string(), |_| String::new()),
+                    );
                     tracing::warn!(error, "{name}: a server is away or refuses; tries again");
                 }
                 failed += 1;

@@ -26,7 +26,12 @@ pub async fn run(ctx: Context, moved: Loop, stop: CancellationToken) {
         }
         if !gone.is_empty() {
             let (back, dead) = finish::rescue(tx.conn(), &gone).await?;
-            tracing::warn!(processes = gone.len(), jobs.given_back = back, jobs.dead = dead, "rescue: processes fell silent");
+            tracing::warn!(
+                processes = gone.len(),
+                jobs.given_back = back,
+                jobs.dead = dead,
+                "rescue: processes fell silent"
+            );
         }
         tx.commit().await?;
         Ok::<_, DbError>(EVERY)

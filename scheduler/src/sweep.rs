@@ -87,7 +87,8 @@ async fn keep_epoch(ctx: &Context, places: &mut Places, remembered: &str) -> Res
         tracing::warn!("sweep.epoch: the belt was lost or is of an older state; everything due is pushed again");
         places.at.clear();
     }
-    let fresh = places.epoch.as_ref().is_some_and(|(epoch, since)| epoch == remembered && since.elapsed() < EPOCH_EVERY);
+    let fresh =
+        places.epoch.as_ref().is_some_and(|(epoch, since)| epoch == remembered && since.elapsed() < EPOCH_EVERY);
     if lost || !fresh {
         let epoch = ctx.ids.new_id::<JobId>().to_string();
         let mut tx = ctx.begin(Scope::Platform).await?;

@@ -10,7 +10,7 @@ use pulsecal_core::process::Failure;
 use pulsecal_core::store::schedules::{self, ScheduleRow, Shipped};
 use pulsecal_core::store::{DbError, Scope, Tx, doses};
 use pulsecal_core::telemetry::Loop;
-use pulsecal_core::time::misfire::SlotVerdict;
+use pulsecal_core::time::misfire::{ON_TIME, SlotVerdict};
 use pulsecal_core::time::{CronExpr, FoldRule, GapRule, Misfire, OverlapPolicy, Zone, tzdb_version};
 use tokio_util::sync::CancellationToken;
 
@@ -62,14 +62,20 @@ async fn try_ship(ctx: &Context) -> Result<(), Shipping> {
     let mut tx = ctx.begin(Scope::Platform).await?;
     let now = tx.now();
     for shipped in SHIPPED {
-        let cron: CronExpr = shipped.cron.parse().map_err(|error| Shipping::Wrong(format!("schedule {}: {error}", shipped.name)))?;
-        let zone: Zone = shipped.zone.parse().map_err(|error| Shipping::Wrong(format!("schedule {}: {error}", shipped.name)))?;
+        let cron: CronExpr =
+            shipped.cron.parse().map_err(|error| Shipping::Wrong(format!("schedule {}: {error}", shipped.name)))?;
+        let zone: Zone =
+            shipped.zone.parse().map_err(|error| Shipping::Wrong(format!("schedule {}: {error}", shipped.name)))?;
         let next = cron.next(zone, GapRule::default(), FoldRule::default(), now);
         schedules::ship(tx.conn(), shipped, next, now).await?;
     }
     let again = doses::replan_for_tzdb(tx.conn(), tzdb_version(), now).await?;
     if again > 0 {
-        tracing::info!(reminders = again, tzdb = tzdb_version(), "tick.tzdb: another version of the tz database; these are planned anew");
+        tracing::info!(
+            reminders = again,
+            tzdb = tzdb_version(),
+            "tick.tzdb: another version of the tz database; these are planned anew"
+        );
     }
     tx.commit().await?;
     Ok(())
@@ -98,9 +104,25 @@ async fn fire(tx: &mut Tx, registry: &Registry, schedule: &ScheduleRow) -> Resul
     let Some(rule) = Rule::of(schedule) else {
         // An operator's row that cannot be read; it must not stop the others, and is looked at again in a minute.
         tracing::error!(schedule = schedule.name, "tick: this schedule cannot be read; see `pulsecal schedules`");
-        return schedules::move_on(tx.conn(), &schedule.name, schedule.decided_until, Some(now + TimeDelta::minutes(1))).await;
+        return schedules::move_on(
+            tx.conn(),
+            &schedule.name,
+            schedule.decided_until,
+            Some(now + TimeDelta::minutes(1)),
+        )
+        .await;
     };
-    let slots = rule.cron.slots(rule.zone, rule.gap, rule.fold, schedule.decided_until, now, MOST_SLOTS);
+    // After a long pause, what is too late for any policy is one row, not thousands.
+    let cut = now - rule.misfire.window.max(ON_TIME);
+    if let Some(first) =
+        rule.cron.next(rule.zone, rule.gap, rule.fold, schedule.decided_until).filter(|slot| *slot < cut)
+    {
+        let reason = format!("too late, as all slots until {cut}");
+        schedules::decide(tx.conn(), &schedule.name, first, "missed", Some(&reason), now).await?;
+        tracing::warn!(schedule = schedule.name, slot = %first, reason, "tick.missed");
+    }
+    let from = schedule.decided_until.max(cut);
+    let slots = rule.cron.slots(rule.zone, rule.gap, rule.fold, from, now, MOST_SLOTS);
     let until = if slots.len() == MOST_SLOTS { slots.last().copied().unwrap_or(now) } else { now };
     for (slot, verdict) in rule.misfire.judge(&slots, now) {
         match verdict {
@@ -115,7 +137,13 @@ async fn fire(tx: &mut Tx, registry: &Registry, schedule: &ScheduleRow) -> Resul
     schedules::move_on(tx.conn(), &schedule.name, until, next).await
 }
 
-async fn fire_slot(tx: &mut Tx, registry: &Registry, schedule: &ScheduleRow, rule: &Rule, slot: DateTime<Utc>) -> Result<(), DbError> {
+async fn fire_slot(
+    tx: &mut Tx,
+    registry: &Registry,
+    schedule: &ScheduleRow,
+    rule: &Rule,
+    slot: DateTime<Utc>,
+) -> Result<(), DbError> {
     let now = tx.now();
     if rule.overlap == OverlapPolicy::Skip && schedules::runs_still(tx.conn(), &schedule.name).await? {
         schedules::decide(tx.conn(), &schedule.name, slot, "missed", Some("overlap"), now).await?;
@@ -124,7 +152,15 @@ async fn fire_slot(tx: &mut Tx, registry: &Registry, schedule: &ScheduleRow, rul
     }
     let job = registry.kind(&schedule.job_kind).map(|kind| kind.enqueue(schedule.args.clone()));
     let Some(Ok(job)) = job else {
-        schedules::decide(tx.conn(), &schedule.name, slot, "missed", Some("its job kind or args are not understood"), now).await?;
+        schedules::decide(
+            tx.conn(),
+            &schedule.name,
+            slot,
+            "missed",
+            Some("its job kind or args are not understood"),
+            now,
+        )
+        .await?;
         tracing::error!(schedule = schedule.name, "tick: its job kind or args are not understood");
         return Ok(());
     };
@@ -155,7 +191,10 @@ impl Rule {
             gap: row.gap.parse().ok()?,
             fold: row.fold.parse().ok()?,
             overlap: row.overlap.parse().ok()?,
-            misfire: Misfire { policy: row.misfire.parse().ok()?, window: TimeDelta::seconds(i64::from(row.window_seconds)) },
+            misfire: Misfire {
+                policy: row.misfire.parse().ok()?,
+                window: TimeDelta::seconds(i64::from(row.window_seconds)),
+            },
         })
     }
 }

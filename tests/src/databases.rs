@@ -74,22 +74,10 @@ impl TestDatabase {
     async fn copy_of(template: &str, server: &Postgres) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!(
-            "pulsecal_test_{}_{}_{number}",
-            since_1970().as_secs(),
-            std::process::id()
-        );
+        let name = format!("pulsecal_test_{}_{}_{number}", since_1970().as_secs(), std::process::id());
         let mut connection = connect(server.url()).await;
-        execute(
-            &mut connection,
-            format!(r#"CREATE DATABASE "{name}" TEMPLATE "{template}""#),
-        )
-        .await;
-        Self {
-            server: server.url().to_owned(),
-            url: with_database(server.url(), &name),
-            name,
-        }
+        execute(&mut connection, format!(r#"CREATE DATABASE "{name}" TEMPLATE "{template}""#)).await;
+        Self { server: server.url().to_owned(), url: with_database(server.url(), &name), name }
     }
 }
 
@@ -98,19 +86,14 @@ impl Drop for TestDatabase {
         let (server, name) = (self.server.clone(), self.name.clone());
         // A thread of its own, because drop is not async and may run on a runtime's thread.
         let dropping = std::thread::spawn(move || {
-            let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-            else {
+            let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
                 return;
             };
             runtime.block_on(async {
                 let work = async {
                     let mut connection = PgConnection::connect(&server).await?;
                     let sql = format!(r#"DROP DATABASE IF EXISTS "{name}" WITH (FORCE)"#);
-                    sqlx::raw_sql(AssertSqlSafe(sql))
-                        .execute(&mut connection)
-                        .await?;
+                    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await?;
                     connection.close().await
                 };
                 // The test may have killed the server. Left over on a shared one, it is removed by a later run.
@@ -132,12 +115,11 @@ async fn template(server: &str) -> String {
         .execute(&mut connection)
         .await
         .expect("the lock can be had");
-    let exists: bool =
-        sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)")
-            .bind(&name)
-            .fetch_one(&mut connection)
-            .await
-            .expect("databases can be listed");
+    let exists: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)")
+        .bind(&name)
+        .fetch_one(&mut connection)
+        .await
+        .expect("databases can be listed");
     if !exists {
         make_template(server, &mut connection, &name).await;
     }
@@ -148,43 +130,17 @@ async fn template(server: &str) -> String {
 async fn make_template(server: &str, connection: &mut PgConnection, name: &str) {
     remove_left_overs(connection).await;
     let unfinished = format!("{name}_unfinished");
-    execute(
-        connection,
-        format!(r#"DROP DATABASE IF EXISTS "{unfinished}" WITH (FORCE)"#),
-    )
-    .await;
-    execute(
-        connection,
-        format!(r#"CREATE DATABASE "{unfinished}" TEMPLATE template0"#),
-    )
-    .await;
+    execute(connection, format!(r#"DROP DATABASE IF EXISTS "{unfinished}" WITH (FORCE)"#)).await;
+    execute(connection, format!(r#"CREATE DATABASE "{unfinished}" TEMPLATE template0"#)).await;
     blocking(Binaries::get).await;
     let env = [("DATABASE_URL", with_database(server, &unfinished))];
     let done = processes::run("pulsecal", &["migrate"], env, MIGRATE_LIMIT).await;
-    assert!(
-        done.status.success(),
-        "pulsecal migrate failed ({}):\n{}{}",
-        done.status,
-        done.stdout,
-        done.stderr
-    );
+    assert!(done.status.success(), "pulsecal migrate failed ({}):\n{}{}", done.status, done.stdout, done.stderr);
     // Sessions of the binary may still be ending.
-    execute(
-        connection,
-        format!(r#"ALTER DATABASE "{unfinished}" ALLOW_CONNECTIONS false"#),
-    )
-    .await;
+    execute(connection, format!(r#"ALTER DATABASE "{unfinished}" ALLOW_CONNECTIONS false"#)).await;
     let ending = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1";
-    sqlx::query(ending)
-        .bind(&unfinished)
-        .execute(&mut *connection)
-        .await
-        .expect("sessions can be ended");
-    execute(
-        connection,
-        format!(r#"ALTER DATABASE "{unfinished}" RENAME TO "{name}""#),
-    )
-    .await;
+    sqlx::query(ending).bind(&unfinished).execute(&mut *connection).await.expect("sessions can be ended");
+    execute(connection, format!(r#"ALTER DATABASE "{unfinished}" RENAME TO "{name}""#)).await;
 }
 
 /// Test databases without sessions that are older than any run.
@@ -198,10 +154,7 @@ async fn remove_left_overs(connection: &mut PgConnection) {
     .expect("databases can be listed");
     let oldest = since_1970().as_secs().saturating_sub(LEFT_OVER_AFTER);
     for name in names {
-        let made: Option<u64> = name
-            .split('_')
-            .nth(2)
-            .and_then(|seconds| seconds.parse().ok());
+        let made: Option<u64> = name.split('_').nth(2).and_then(|seconds| seconds.parse().ok());
         if made.is_some_and(|made| made < oldest) {
             execute(connection, format!(r#"DROP DATABASE IF EXISTS "{name}""#)).await;
         }
@@ -209,24 +162,17 @@ async fn remove_left_overs(connection: &mut PgConnection) {
 }
 
 async fn connect(url: &str) -> PgConnection {
-    PgConnection::connect(url)
-        .await
-        .unwrap_or_else(|error| panic!("cannot reach Postgres: {error}"))
+    PgConnection::connect(url).await.unwrap_or_else(|error| panic!("cannot reach Postgres: {error}"))
 }
 
 /// Executes a statement whose names were made here.
 async fn execute(connection: &mut PgConnection, sql: String) {
     let shown = sql.clone();
-    sqlx::raw_sql(AssertSqlSafe(sql))
-        .execute(connection)
-        .await
-        .unwrap_or_else(|error| panic!("{shown}: {error}"));
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.unwrap_or_else(|error| panic!("{shown}: {error}"));
 }
 
 fn with_database(url: &str, name: &str) -> String {
-    let mut url: Url = url
-        .parse()
-        .unwrap_or_else(|error| panic!("not a URL: {error}"));
+    let mut url: Url = url.parse().unwrap_or_else(|error| panic!("not a URL: {error}"));
     url.set_path(name);
     url.into()
 }
@@ -272,10 +218,7 @@ mod tests {
     #[test]
     fn only_the_database_of_the_url_changes() {
         assert_eq!(
-            with_database(
-                "postgres://me:secret@127.0.0.1:5433/postgres?sslmode=disable",
-                "other"
-            ),
+            with_database("postgres://me:secret@127.0.0.1:5433/postgres?sslmode=disable", "other"),
             "postgres://me:secret@127.0.0.1:5433/other?sslmode=disable"
         );
     }

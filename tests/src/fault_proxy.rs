@@ -61,25 +61,16 @@ impl FaultProxy {
     pub fn start(target: SocketAddr) -> Self {
         let port = ReservedPort::take();
         let number = port.number();
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, number))
-            .expect("a reserved port is free");
-        listener
-            .set_nonblocking(true)
-            .expect("a listener can be made non-blocking");
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, number)).expect("a reserved port is free");
+        listener.set_nonblocking(true).expect("a listener can be made non-blocking");
         let (orders, incoming) = mpsc::unbounded_channel();
         let open = Arc::new(AtomicUsize::new(0));
         let for_proxy = Arc::clone(&open);
         let runtime = OwnRuntime::start("fault-proxy", move || async move {
-            let listener =
-                TcpListener::from_std(listener).expect("a non-blocking listener can be registered");
+            let listener = TcpListener::from_std(listener).expect("a non-blocking listener can be registered");
             run(listener, number, target, incoming, for_proxy).await;
         });
-        Self {
-            port,
-            orders,
-            open,
-            _runtime: runtime,
-        }
+        Self { port, orders, open, _runtime: runtime }
     }
 
     /// A proxy to the server of this URL, which must have an IP address (or `localhost`) and a port.
@@ -87,9 +78,7 @@ impl FaultProxy {
     /// # Panics
     /// If it has not.
     pub fn to_url(url: &str) -> Self {
-        let url: Url = url
-            .parse()
-            .unwrap_or_else(|error| panic!("not a URL: {error}"));
+        let url: Url = url.parse().unwrap_or_else(|error| panic!("not a URL: {error}"));
         let host = match url.host_str() {
             None | Some("localhost") => "127.0.0.1",
             Some(host) => host,
@@ -126,9 +115,7 @@ impl FaultProxy {
 
     async fn order(&self, order: impl FnOnce(oneshot::Sender<()>) -> Order) {
         let (done, is_done) = oneshot::channel();
-        self.orders
-            .send(order(done))
-            .expect("the proxy runs until it is dropped");
+        self.orders.send(order(done)).expect("the proxy runs until it is dropped");
         is_done.await.expect("the proxy runs until it is dropped");
     }
 }
@@ -138,13 +125,9 @@ impl FaultProxy {
 /// # Panics
 /// If it is no URL with a host.
 pub fn url_through(url: &str, address: SocketAddr) -> String {
-    let mut url: Url = url
-        .parse()
-        .unwrap_or_else(|error| panic!("not a URL: {error}"));
-    url.set_host(Some(&address.ip().to_string()))
-        .expect("the URL has a host");
-    url.set_port(Some(address.port()))
-        .expect("the URL has a host");
+    let mut url: Url = url.parse().unwrap_or_else(|error| panic!("not a URL: {error}"));
+    url.set_host(Some(&address.ip().to_string())).expect("the URL has a host");
+    url.set_port(Some(address.port())).expect("the URL has a host");
     url.into()
 }
 
@@ -178,10 +161,7 @@ async fn run(
     open: Arc<AtomicUsize>,
 ) {
     let mut listener = Some(listener);
-    let (mode, _) = watch::channel(Setting {
-        mode: Mode::Pass,
-        generation: 0,
-    });
+    let (mode, _) = watch::channel(Setting { mode: Mode::Pass, generation: 0 });
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -237,11 +217,7 @@ async fn connection(client: TcpStream, target: SocketAddr, mut mode: watch::Rece
     // A reset, not an orderly end, when this proxy closes: that is what a lost peer looks like.
     let _ = client.set_zero_linger();
     let _ = client.set_nodelay(true);
-    if mode
-        .wait_for(|setting| setting.mode != Mode::BlackHole)
-        .await
-        .is_err()
-    {
+    if mode.wait_for(|setting| setting.mode != Mode::BlackHole).await.is_err() {
         return;
     }
     let Ok(server) = TcpStream::connect(target).await else {

@@ -35,11 +35,7 @@ impl Http {
             .timeout(Duration::from_secs(10))
             .build()
             .expect("a client without TLS can be made");
-        Self {
-            client,
-            base: base.into().trim_end_matches('/').to_owned(),
-            headers: HeaderMap::new(),
-        }
+        Self { client, base: base.into().trim_end_matches('/').to_owned(), headers: HeaderMap::new() }
     }
 
     /// The same client, sending this header with every request.
@@ -49,10 +45,7 @@ impl Http {
     #[must_use]
     pub fn with_header(mut self, name: &str, value: &str) -> Self {
         let name: HeaderName = name.parse().expect("a header's name");
-        self.headers.insert(
-            name,
-            HeaderValue::from_str(value).expect("a header's value"),
-        );
+        self.headers.insert(name, HeaderValue::from_str(value).expect("a header's value"));
         self
     }
 
@@ -64,9 +57,7 @@ impl Http {
 
     /// A request to be completed and given to [`Self::send`].
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.client
-            .request(method, format!("{}{path}", self.base))
-            .headers(self.headers.clone())
+        self.client.request(method, format!("{}{path}", self.base)).headers(self.headers.clone())
     }
 
     /// GET.
@@ -79,26 +70,22 @@ impl Http {
 
     /// POST with a JSON body.
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
-        self.expect(self.request(Method::POST, path).json(body))
-            .await
+        self.expect(self.request(Method::POST, path).json(body)).await
     }
 
     /// POST with the fields of a form.
     pub async fn post_form(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
-        self.expect(self.request(Method::POST, path).form(fields))
-            .await
+        self.expect(self.request(Method::POST, path).form(fields)).await
     }
 
     /// PUT with a JSON body.
     pub async fn put(&self, path: &str, body: &Value) -> Answer {
-        self.expect(self.request(Method::PUT, path).json(body))
-            .await
+        self.expect(self.request(Method::PUT, path).json(body)).await
     }
 
     /// PATCH with a JSON body.
     pub async fn patch(&self, path: &str, body: &Value) -> Answer {
-        self.expect(self.request(Method::PATCH, path).json(body))
-            .await
+        self.expect(self.request(Method::PATCH, path).json(body)).await
     }
 
     /// DELETE.
@@ -113,17 +100,11 @@ impl Http {
     pub async fn send(&self, request: RequestBuilder) -> Result<Answer, reqwest::Error> {
         let response = request.send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Ok(Answer {
-            status,
-            headers,
-            body: response.bytes().await?.to_vec(),
-        })
+        Ok(Answer { status, headers, body: response.bytes().await?.to_vec() })
     }
 
     async fn expect(&self, request: RequestBuilder) -> Answer {
-        self.send(request)
-            .await
-            .unwrap_or_else(|error| panic!("no answer from {}: {error:?}", self.base))
+        self.send(request).await.unwrap_or_else(|error| panic!("no answer from {}: {error:?}", self.base))
     }
 }
 
@@ -139,11 +120,7 @@ impl Answer {
     /// If it is none.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| {
-            panic!(
-                "status {} with a body that is no JSON ({error}): {}",
-                self.status,
-                self.text()
-            )
+            panic!("status {} with a body that is no JSON ({error}): {}", self.status, self.text())
         })
     }
 
@@ -158,12 +135,7 @@ impl Answer {
     /// If it is another; with the body.
     #[must_use]
     pub fn expect_status(self, status: u16) -> Self {
-        assert_eq!(
-            self.status,
-            status,
-            "unexpected status, with the body: {}",
-            self.text()
-        );
+        assert_eq!(self.status, status, "unexpected status, with the body: {}", self.text());
         self
     }
 }

@@ -17,16 +17,8 @@ use crate::threads::blocking;
 use crate::wait::until;
 
 /// What is handed on from the tests' environment; all else must be said by the test.
-const INHERITED: [&str; 8] = [
-    "PATH",
-    "HOME",
-    "TMPDIR",
-    "LANG",
-    "LC_ALL",
-    "RUST_BACKTRACE",
-    "RUST_LOG",
-    "LLVM_PROFILE_FILE",
-];
+const INHERITED: [&str; 8] =
+    ["PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "RUST_BACKTRACE", "RUST_LOG", "LLVM_PROFILE_FILE"];
 
 /// A running binary. It is killed when this is dropped.
 pub struct Process {
@@ -51,10 +43,7 @@ impl Process {
     ///
     /// # Panics
     /// If the binary cannot be built or started.
-    pub fn spawn<K: Into<OsString>, V: Into<OsString>>(
-        binary: &str,
-        env: impl IntoIterator<Item = (K, V)>,
-    ) -> Self {
+    pub fn spawn<K: Into<OsString>, V: Into<OsString>>(binary: &str, env: impl IntoIterator<Item = (K, V)>) -> Self {
         Self::spawn_with(binary, &[], env)
     }
 
@@ -69,27 +58,17 @@ impl Process {
         for name in INHERITED {
             command.envs(std::env::var_os(name).map(|value| (name, value)));
         }
-        command.envs(
-            env.into_iter()
-                .map(|(name, value)| (name.into(), value.into())),
-        );
+        command.envs(env.into_iter().map(|(name, value)| (name.into(), value.into())));
         Self::spawn_command(binary, command)
     }
 
     /// Starts any program as it is described; its output is captured.
     pub fn spawn_command(name: &str, mut command: Command) -> Self {
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let (child, pipes) = OwnChild::spawn(&mut command, Signal::Terminate)
             .unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
         let lines = Lines::reading(pipes);
-        Self {
-            name: name.to_owned(),
-            child: Arc::new(child),
-            lines,
-        }
+        Self { name: name.to_owned(), child: Arc::new(child), lines }
     }
 
     /// The process id.
@@ -134,11 +113,7 @@ impl Process {
                 !over && !late,
                 "{} {} without a line that contains {pattern:?}. Its last lines:\n{}",
                 self.name,
-                if over {
-                    "ended".to_owned()
-                } else {
-                    format!("ran for {limit:?}")
-                },
+                if over { "ended".to_owned() } else { format!("ran for {limit:?}") },
                 self.lines.end()
             );
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -148,11 +123,7 @@ impl Process {
     /// SIGKILL; returns when the process is no more.
     pub fn kill9(&self) {
         self.child.signal(Signal::Kill);
-        assert!(
-            self.child.wait(Duration::from_secs(5)).is_some(),
-            "{} survives SIGKILL",
-            self.name
-        );
+        assert!(self.child.wait(Duration::from_secs(5)).is_some(), "{} survives SIGKILL", self.name);
     }
 
     /// SIGTERM.
@@ -204,17 +175,8 @@ pub async fn run<K: Into<OsString>, V: Into<OsString>>(
     env: impl IntoIterator<Item = (K, V)>,
     limit: Duration,
 ) -> Finished {
-    let env: Vec<(OsString, OsString)> = env
-        .into_iter()
-        .map(|(name, value)| (name.into(), value.into()))
-        .collect();
-    let (binary, arguments) = (
-        binary.to_owned(),
-        arguments
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>(),
-    );
+    let env: Vec<(OsString, OsString)> = env.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+    let (binary, arguments) = (binary.to_owned(), arguments.iter().map(ToString::to_string).collect::<Vec<_>>());
     // Blocking, because the first use may build the binaries.
     let process = blocking(move || {
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -223,15 +185,7 @@ pub async fn run<K: Into<OsString>, V: Into<OsString>>(
     .await;
     let status = process.wait_exit(limit).await;
     let lines = Arc::clone(&process.lines);
-    until(
-        Duration::from_secs(5),
-        "the output of an ended process is read",
-        async || lines.at_end().then_some(()),
-    )
-    .await;
-    Finished {
-        status,
-        stdout: lines.stdout(),
-        stderr: lines.stderr(),
-    }
+    until(Duration::from_secs(5), "the output of an ended process is read", async || lines.at_end().then_some(()))
+        .await;
+    Finished { status, stdout: lines.stdout(), stderr: lines.stderr() }
 }

@@ -27,11 +27,7 @@ struct ServerProcess {
 
 impl ServerProcess {
     fn new(name: &'static str, folder: PathBuf) -> Self {
-        Self {
-            name,
-            folder,
-            child: Mutex::new(None),
-        }
+        Self { name, folder, child: Mutex::new(None) }
     }
 
     /// Starts it and waits until `ready` (given the pid) says so.
@@ -53,23 +49,13 @@ impl ServerProcess {
             .stdout(log);
         let (child, _) = OwnChild::spawn(&mut command, last_signal)
             .unwrap_or_else(|error| panic!("cannot start {}: {error}", self.name));
-        std::fs::write(self.folder.join(PID_FILE), child.pid().to_string())
-            .expect("the pid file can be written");
+        std::fs::write(self.folder.join(PID_FILE), child.pid().to_string()).expect("the pid file can be written");
         let end = Instant::now() + LIMIT;
         while !ready(child.pid()) {
             if let Some(status) = child.status() {
-                panic!(
-                    "{} ended at its start ({status}):\n{}",
-                    self.name,
-                    self.log_end()
-                );
+                panic!("{} ended at its start ({status}):\n{}", self.name, self.log_end());
             }
-            assert!(
-                Instant::now() < end,
-                "{} was not ready within {LIMIT:?}:\n{}",
-                self.name,
-                self.log_end()
-            );
+            assert!(Instant::now() < end, "{} was not ready within {LIMIT:?}:\n{}", self.name, self.log_end());
             std::thread::sleep(Duration::from_millis(5));
         }
         *slot = Some(child);
@@ -80,13 +66,7 @@ impl ServerProcess {
         let mut slot = self.child.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(child) = slot.as_ref() else { return };
         child.signal(signal);
-        assert!(
-            child.wait(LIMIT).is_some(),
-            "{} did not stop at {}:\n{}",
-            self.name,
-            signal.name(),
-            self.log_end()
-        );
+        assert!(child.wait(LIMIT).is_some(), "{} did not stop at {}:\n{}", self.name, signal.name(), self.log_end());
         *slot = None;
     }
 
@@ -94,29 +74,18 @@ impl ServerProcess {
     fn wait_stopped(&self) {
         let mut slot = self.child.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(child) = slot.as_ref() else { return };
-        assert!(
-            child.wait(LIMIT).is_some(),
-            "{} did not stop:\n{}",
-            self.name,
-            self.log_end()
-        );
+        assert!(child.wait(LIMIT).is_some(), "{} did not stop:\n{}", self.name, self.log_end());
         *slot = None;
     }
 
     fn signal(&self, signal: Signal) {
         let slot = self.child.lock().unwrap_or_else(PoisonError::into_inner);
-        let child = slot
-            .as_ref()
-            .unwrap_or_else(|| panic!("{} is down", self.name));
+        let child = slot.as_ref().unwrap_or_else(|| panic!("{} is down", self.name));
         assert!(child.signal(signal), "{} could not be signalled", self.name);
     }
 
     fn pid(&self) -> Option<u32> {
-        self.child
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .as_ref()
-            .map(OwnChild::pid)
+        self.child.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(OwnChild::pid)
     }
 
     fn log(&self) -> PathBuf {
@@ -132,23 +101,14 @@ impl ServerProcess {
 
 /// Runs a helper program to its end.
 fn run_to_end(mut command: Command, what: &str) {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .unwrap_or_else(|error| panic!("cannot {what}: {error}"));
-    assert!(
-        output.status.success(),
-        "cannot {what}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("cannot {what}: {error}"));
+    assert!(output.status.success(), "cannot {what}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// The program on PATH.
 fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|folder| folder.join(program))
-        .find(|file| is_file(file))
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| is_file(file))
 }
 
 fn is_file(path: &Path) -> bool {

@@ -35,12 +35,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            pipelining: true,
-            keep_raw_bytes: 256 * 1024,
-            keep_raw_messages: 5_000,
-            size_limit: 32 * 1024 * 1024,
-        }
+        Self { pipelining: true, keep_raw_bytes: 256 * 1024, keep_raw_messages: 5_000, size_limit: 32 * 1024 * 1024 }
     }
 }
 
@@ -60,23 +55,13 @@ impl RecordingSmtp {
 
     /// Starts it.
     pub fn start_with(options: Options) -> Self {
-        let listener =
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port of 127.0.0.1 is free");
-        listener
-            .set_nonblocking(true)
-            .expect("a listener can be made non-blocking");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port of 127.0.0.1 is free");
+        listener.set_nonblocking(true).expect("a listener can be made non-blocking");
         let address = listener.local_addr().expect("a listener has an address");
-        let shared = Arc::new(Shared {
-            options,
-            state: Mutex::default(),
-        });
+        let shared = Arc::new(Shared { options, state: Mutex::default() });
         let for_server = Arc::clone(&shared);
         let runtime = OwnRuntime::start("recording-smtp", || session::serve(listener, for_server));
-        Self {
-            address,
-            shared,
-            _runtime: runtime,
-        }
+        Self { address, shared, _runtime: runtime }
     }
 
     /// Where it listens.
@@ -108,10 +93,7 @@ impl RecordingSmtp {
     pub fn by_message_id(&self) -> HashMap<String, Vec<Accepted>> {
         let mut found: HashMap<String, Vec<Accepted>> = HashMap::new();
         for message in &self.shared.lock().accepted {
-            found
-                .entry(message.message_id.clone().unwrap_or_default())
-                .or_default()
-                .push(message.clone());
+            found.entry(message.message_id.clone().unwrap_or_default()).or_default().push(message.clone());
         }
         found
     }
@@ -139,10 +121,7 @@ impl RecordingSmtp {
         let mut state = self.shared.lock();
         state.accepted.clear();
         state.not_accepted.clear();
-        state.counts = Counts {
-            open_connections: state.counts.open_connections,
-            ..Counts::default()
-        };
+        state.counts = Counts { open_connections: state.counts.open_connections, ..Counts::default() };
     }
 }
 

@@ -20,10 +20,8 @@ impl OwnRuntime {
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build()
-                    .expect("a runtime can be made");
+                let runtime =
+                    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
                 runtime.block_on(async {
                     tokio::select! {
                         () = main() => {}
@@ -32,10 +30,7 @@ impl OwnRuntime {
                 });
             })
             .expect("a thread can be started");
-        Self {
-            stop: Some(stop),
-            thread: Some(thread),
-        }
+        Self { stop: Some(stop), thread: Some(thread) }
     }
 }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use apalis::layers::WorkerBuilderExt;
 use apalis_core::error::BoxDynError;
+use apalis_core::error::WorkerError;
 use apalis_core::task::data::Data;
 use apalis_core::worker::builder::WorkerBuilder;
-use apalis_core::error::WorkerError;
 use pulsecal_core::ledger::{Claimed, Ending, Finish, Queue};
 use pulsecal_core::process::{Failure, Process};
 use tokio::task::JoinSet;
@@ -28,7 +28,11 @@ const RUNNING_TIME: Duration = Duration::from_secs(20);
 pub async fn run(process: Process) -> Result<(), Failure> {
     let registry = Arc::new(pulsecal_jobs::registry());
     let (ended, finishing) = finisher::channel();
-    let finisher = tokio::spawn(finisher::run(process.ctx.clone(), finishing, process.health.watch("finisher", Duration::from_secs(60))));
+    let finisher = tokio::spawn(finisher::run(
+        process.ctx.clone(),
+        finishing,
+        process.health.watch("finisher", Duration::from_secs(60)),
+    ));
     let give_up = CancellationToken::new();
     let drain = CancellationToken::new();
     let mut takers = JoinSet::new();
@@ -51,7 +55,12 @@ pub async fn run(process: Process) -> Result<(), Failure> {
             Ok::<(), WorkerError>(())
         }));
     }
-    takers.spawn(take_suspects(process.ctx.clone(), lanes.clone(), process.id, process.health.watch("take suspects", Duration::from_secs(120))));
+    takers.spawn(take_suspects(
+        process.ctx.clone(),
+        lanes.clone(),
+        process.id,
+        process.health.watch("take suspects", Duration::from_secs(120)),
+    ));
     tracing::info!(process.id = %process.id, queues = ?process.config.worker_queues.0, "worker: takes jobs");
 
     let mut outcome = Ok(());

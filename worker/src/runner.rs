@@ -28,7 +28,13 @@ struct Parts {
 
 impl Runner {
     /// Puts the parts together.
-    pub fn new(ctx: Context, registry: Arc<Registry>, ended: Ended, jobs: HandOver, give_up: CancellationToken) -> Self {
+    pub fn new(
+        ctx: Context,
+        registry: Arc<Registry>,
+        ended: Ended,
+        jobs: HandOver,
+        give_up: CancellationToken,
+    ) -> Self {
         Self(Arc::new(Parts { ctx, registry, ended, jobs, give_up }))
     }
 
@@ -36,7 +42,10 @@ impl Runner {
     pub async fn run(&self, job: Claimed) {
         let fence = job.fence;
         let ending = match self.0.registry.kind(&job.kind) {
-            None => Some(Ending::Dead(format!("this worker knows no kind of job named {:?}", job.kind.chars().take(60).collect::<String>()))),
+            None => Some(Ending::Dead(format!(
+                "this worker knows no kind of job named {:?}",
+                job.kind.chars().take(60).collect::<String>()
+            ))),
             Some(_) if job.cancel_asked => Some(Ending::Cancelled("cancelled before it ran".into())),
             Some(_) if job.expired => Some(Ending::Expired),
             Some(kind) => self.attempt(kind, job).await,
@@ -52,8 +61,10 @@ impl Runner {
     async fn attempt(&self, kind: &Kind, job: Claimed) -> Option<Ending> {
         let began = Instant::now();
         let policy = &kind.policy;
-        let span = tracing::info_span!("job", job.id = %job.fence.job, job.kind = kind.name, job.attempt = job.fence.attempt);
-        let run = kind.run(&job.args, RunContext::new(self.0.ctx.clone(), job.fence, job.fence.attempt >= job.max_attempts));
+        let span =
+            tracing::info_span!("job", job.id = %job.fence.job, job.kind = kind.name, job.attempt = job.fence.attempt);
+        let run =
+            kind.run(&job.args, RunContext::new(self.0.ctx.clone(), job.fence, job.fence.attempt >= job.max_attempts));
         let mut task = tokio::spawn(timeout(policy.timeout, run).instrument(span.clone()));
         let result = tokio::select! {
             biased;
@@ -61,7 +72,8 @@ impl Runner {
             () = self.0.give_up.cancelled() => None,
         };
         let now = self.0.ctx.clock.now();
-        let wait_until = |wait: Duration| now + chrono::Duration::from_std(wait).unwrap_or(chrono::Duration::days(3650));
+        let wait_until =
+            |wait: Duration| now + chrono::Duration::from_std(wait).unwrap_or(chrono::Duration::days(3650));
         let result = match result {
             None => {
                 task.abort();
@@ -73,7 +85,9 @@ impl Runner {
                 Verdict::Snooze(wait) => Err(Ending::Snoozed(wait_until(wait))),
                 Verdict::Settled => Ok(None),
             }),
-            Some(Ok(Err(_))) => Err(JobError::Retry(format!("took longer than its {} s", policy.timeout.as_secs_f64()))),
+            Some(Ok(Err(_))) => {
+                Err(JobError::Retry(format!("took longer than its {} s", policy.timeout.as_secs_f64())))
+            }
             Some(Err(gone)) if gone.is_panic() => Err(JobError::Retry("its handler panicked".to_owned())),
             Some(Err(_)) => Ok(Err(Ending::GivenBack)),
         };

@@ -59,11 +59,7 @@ impl fmt::Display for Role {
 #[derive(Debug)]
 pub(super) enum Event {
     /// It runs, with this address for metrics (worker and scheduler).
-    Started {
-        role: Role,
-        pid: u32,
-        metrics: Option<SocketAddr>,
-    },
+    Started { role: Role, pid: u32, metrics: Option<SocketAddr> },
     /// It ended though nobody asked, or could not be started; it will be started again.
     Ended { role: Role, how: String },
 }
@@ -82,12 +78,7 @@ impl Program {
     }
 
     /// Runs the program again and again until `stop` becomes true; then ends it and returns.
-    pub(super) async fn keep_running(
-        self,
-        mut stop: watch::Receiver<bool>,
-        events: mpsc::Sender<Event>,
-        log: Log,
-    ) {
+    pub(super) async fn keep_running(self, mut stop: watch::Receiver<bool>, events: mpsc::Sender<Event>, log: Log) {
         let role = self.role;
         let mut backoff = Backoff::default();
         loop {
@@ -134,9 +125,7 @@ impl Program {
             command.env("METRICS_BIND", address.to_string());
         }
         let mut child = command.spawn()?;
-        let pid = child
-            .id()
-            .ok_or_else(|| std::io::Error::other("ended at once"))?;
+        let pid = child.id().ok_or_else(|| std::io::Error::other("ended at once"))?;
         if let Some(out) = child.stdout.take() {
             tokio::spawn(copy_lines(out, self.role, log.clone()));
         }
@@ -172,11 +161,8 @@ async fn copy_lines(from: impl AsyncRead + Unpin, role: Role, log: Log) {
 async fn end(child: &mut Child, pid: u32, grace: Duration) {
     // The standard library has no way to send TERM, but every shell has. The pid cannot be another's: the child is
     // not waited for yet.
-    let sent = Command::new("/bin/sh")
-        .args(["-c", "kill -TERM \"$0\"", &pid.to_string()])
-        .stdin(Stdio::null())
-        .status()
-        .await;
+    let sent =
+        Command::new("/bin/sh").args(["-c", "kill -TERM \"$0\"", &pid.to_string()]).stdin(Stdio::null()).status().await;
     let asked = matches!(sent, Ok(status) if status.success());
     if !asked || tokio::time::timeout(grace, child.wait()).await.is_err() {
         // Fails only if it has just ended.

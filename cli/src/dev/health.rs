@@ -40,12 +40,9 @@ async fn ask(address: &str) -> std::io::Result<u16> {
     stream.write_all(request.as_bytes()).await?;
     let mut line = String::new();
     // Bounded: what listens there may be anything.
-    BufReader::new(stream.take(256))
-        .read_line(&mut line)
-        .await?;
+    BufReader::new(stream.take(256)).read_line(&mut line).await?;
     let mut words = line.split(' ');
     let protocol = words.next().unwrap_or_default();
     let code = words.next().unwrap_or_default().trim().parse().ok();
-    code.filter(|_| protocol.starts_with("HTTP/1."))
-        .ok_or_else(|| std::io::Error::other("not an HTTP answer"))
+    code.filter(|_| protocol.starts_with("HTTP/1.")).ok_or_else(|| std::io::Error::other("not an HTTP answer"))
 }

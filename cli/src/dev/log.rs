@@ -35,10 +35,7 @@ impl Log {
             "scheduler" => 35,
             _ => 33,
         };
-        self.write(
-            &format!("{name:<9} | {line}\n"),
-            &format!("\x1b[{colour}m{name:<9} |\x1b[0m {line}\n"),
-        );
+        self.write(&format!("{name:<9} | {line}\n"), &format!("\x1b[{colour}m{name:<9} |\x1b[0m {line}\n"));
     }
 
     /// Text as it is.

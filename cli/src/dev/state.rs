@@ -42,10 +42,7 @@ impl State {
 
     /// # Errors
     /// Names the variable that is missing.
-    pub(super) fn new(
-        folder: &Path,
-        variable: impl Fn(&str) -> Option<String>,
-    ) -> Result<Self, String> {
+    pub(super) fn new(folder: &Path, variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         let required = |name: &str| variable(name).ok_or_else(|| format!("{name} is not set"));
         let bind = required("BIND")?;
         let public_url = required("PUBLIC_URL")?.trim_end_matches('/').to_owned();
@@ -76,11 +73,7 @@ impl State {
 
     pub(super) fn started(&mut self, role: Role, pid: u32, metrics: Option<SocketAddr>) {
         let since = Instant::now();
-        self.running[role as usize] = Some(Running {
-            pid,
-            metrics,
-            since,
-        });
+        self.running[role as usize] = Some(Running { pid, metrics, since });
     }
 
     pub(super) fn ended(&mut self, role: Role) {
@@ -89,11 +82,7 @@ impl State {
 
     /// The youngest program's start, if all run.
     pub(super) fn all_running_since(&self) -> Option<Instant> {
-        let since: Option<Vec<_>> = self
-            .running
-            .iter()
-            .map(|program| program.map(|it| it.since))
-            .collect();
+        let since: Option<Vec<_>> = self.running.iter().map(|program| program.map(|it| it.since)).collect();
         since?.into_iter().max()
     }
 
@@ -147,10 +136,7 @@ impl State {
         let mut metrics = Map::new();
         for (role, program) in self.programs() {
             if let Some(address) = program.metrics {
-                metrics.insert(
-                    role.name().to_owned(),
-                    json!(format!("http://{address}/metrics")),
-                );
+                metrics.insert(role.name().to_owned(), json!(format!("http://{address}/metrics")));
             }
         }
         json!({
@@ -176,9 +162,7 @@ impl State {
     }
 
     fn programs(&self) -> impl Iterator<Item = (Role, Running)> {
-        Role::ALL
-            .into_iter()
-            .filter_map(|role| self.running[role as usize].map(|program| (role, program)))
+        Role::ALL.into_iter().filter_map(|role| self.running[role as usize].map(|program| (role, program)))
     }
 
     fn pids(&self) -> impl Iterator<Item = (Role, u32)> {
@@ -188,12 +172,7 @@ impl State {
     /// Whole or not at all, and for the owner only: the addresses hold passwords.
     fn write(&self, name: &str, text: &str) -> std::io::Result<()> {
         let part = self.folder.join(format!("{name}.part"));
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&part)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
         file.write_all(text.as_bytes())?;
         fs::rename(part, self.folder.join(name))
     }
@@ -201,17 +180,10 @@ impl State {
 
 /// The values of one sign-in, in the order of their names, without quotes around texts.
 fn one_line(sign_in: &Value) -> String {
-    let text = |value: &Value| {
-        value
-            .as_str()
-            .map_or_else(|| value.to_string(), str::to_owned)
-    };
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     match sign_in {
         Value::Object(fields) => {
-            let fields: Vec<_> = fields
-                .iter()
-                .map(|(name, value)| format!("{name}={}", text(value)))
-                .collect();
+            let fields: Vec<_> = fields.iter().map(|(name, value)| format!("{name}={}", text(value))).collect();
             fields.join("  ")
         }
         other => text(other),

@@ -21,8 +21,7 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new(test: &str) -> Self {
-        let path =
-            std::env::temp_dir().join(format!("pulsecal dev ü {} {test}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("pulsecal dev ü {} {test}", std::process::id()));
         fs::create_dir_all(path.join("log")).unwrap();
         Self(path)
     }
@@ -113,11 +112,7 @@ async fn ready_is_only_what_answers_200() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let server = tokio::spawn(async move {
-        for answer in [
-            "garbage\r\n",
-            "HTTP/1.1 503 Service Unavailable\r\n\r\n",
-            "HTTP/1.1 200 OK\r\n\r\n",
-        ] {
+        for answer in ["garbage\r\n", "HTTP/1.1 503 Service Unavailable\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n"] {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut request = [0; 512];
             let read = stream.read(&mut request).await.unwrap();
@@ -125,9 +120,7 @@ async fn ready_is_only_what_answers_200() {
             stream.write_all(answer.as_bytes()).await.unwrap();
         }
     });
-    wait_ready(&address, Instant::now() + Duration::from_secs(10))
-        .await
-        .unwrap();
+    wait_ready(&address, Instant::now() + Duration::from_secs(10)).await.unwrap();
     server.await.unwrap();
 }
 
@@ -143,9 +136,7 @@ async fn an_api_that_is_never_ready_is_reported_with_its_last_answer() {
             stream.write_all(b"HTTP/1.1 503 No\r\n\r\n").await.unwrap();
         }
     });
-    let error = wait_ready(&address, Instant::now() + Duration::from_millis(400))
-        .await
-        .unwrap_err();
+    let error = wait_ready(&address, Instant::now() + Duration::from_millis(400)).await.unwrap_err();
     assert!(error.contains("HTTP 503"), "{error}");
     server.abort();
 }
@@ -153,8 +144,7 @@ async fn an_api_that_is_never_ready_is_reported_with_its_last_answer() {
 #[test]
 fn status_names_everything_scripts_rely_on_and_is_private() {
     let folder = Folder::new("status");
-    let sign_ins =
-        json!([{"email": "nurse@example.org", "password": "correct horse", "role": "nurse"}]);
+    let sign_ins = json!([{"email": "nurse@example.org", "password": "correct horse", "role": "nurse"}]);
     fs::write(folder.0.join("sign-ins.json"), sign_ins.to_string()).unwrap();
     let mut state = State::new(&folder.0, environment).unwrap();
     state.started(Role::Api, 4242, None);
@@ -169,16 +159,10 @@ fn status_names_everything_scripts_rely_on_and_is_private() {
     assert_eq!(status["sign_ins"], sign_ins);
     assert_eq!(status["pids"]["api"], 4242);
     assert_eq!(status["ready"], true);
-    assert_eq!(
-        fs::metadata(path).unwrap().permissions().mode() & 0o777,
-        0o600
-    );
+    assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(state.probe_address(), "127.0.0.1:8123");
     let welcome = fs::read_to_string(folder.0.join("welcome.txt")).unwrap();
-    assert!(
-        welcome.contains("email=nurse@example.org  password=correct horse  role=nurse"),
-        "{welcome}"
-    );
+    assert!(welcome.contains("email=nurse@example.org  password=correct horse  role=nurse"), "{welcome}");
 
     state.remove();
     assert!(!folder.0.join("status.json").exists());
@@ -188,10 +172,7 @@ fn status_names_everything_scripts_rely_on_and_is_private() {
 fn a_missing_variable_is_named() {
     let folder = Folder::new("missing");
     let without = |name: &str| environment(name).filter(|_| name != "REDIS_URL");
-    assert_eq!(
-        State::new(&folder.0, without).unwrap_err(),
-        "REDIS_URL is not set"
-    );
+    assert_eq!(State::new(&folder.0, without).unwrap_err(), "REDIS_URL is not set");
 }
 
 #[tokio::test]
@@ -207,11 +188,7 @@ async fn a_program_that_does_not_stay_up_ends_the_start_though_the_api_is_ready(
         let (mut stream, _) = listener.accept().await.unwrap();
         stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
     });
-    let args = super::SuperviseArgs {
-        state_dir: folder.0.clone(),
-        bin_dir: folder.0.clone(),
-        ready_within: 60,
-    };
+    let args = super::SuperviseArgs { state_dir: folder.0.clone(), bin_dir: folder.0.clone(), ready_within: 60 };
     let log = Log::open(&folder.0).unwrap();
     let mut state = State::new(&folder.0, |name| match name {
         "BIND" => Some(address.clone()),
@@ -221,14 +198,8 @@ async fn a_program_that_does_not_stay_up_ends_the_start_though_the_api_is_ready(
     let (events, mut reports) = mpsc::channel(8);
     let mut crew = super::Crew::start(&args, &events, &log);
     let watching = super::watch_over(&args, &mut state, &mut reports, &log);
-    let error = timeout(Duration::from_secs(20), watching)
-        .await
-        .unwrap()
-        .unwrap_err();
-    assert!(
-        error.to_string().contains("worker does not stay up"),
-        "{error}"
-    );
+    let error = timeout(Duration::from_secs(20), watching).await.unwrap().unwrap_err();
+    assert!(error.to_string().contains("worker does not stay up"), "{error}");
     assert!(!folder.0.join("welcome.txt").exists());
     api.await.unwrap();
     crew.stop().await;

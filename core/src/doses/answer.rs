@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::ids::{OccurrenceId, OrgId};
 use crate::mail::DoseAnswer;
 use crate::store::audit::{self, Actor, Entry};
-use crate::store::{DbError, Scope, doses};
+use crate::store::{DbError, Scope, ladder};
 
 /// A dose may be snoozed so often.
 pub const MOST_SNOOZES: i16 = 6;
@@ -31,24 +31,16 @@ pub enum Answered {
 ///
 /// # Errors
 /// Postgres.
-pub async fn answer(
-    ctx: &Context,
-    org: OrgId,
-    dose: OccurrenceId,
-    said: DoseAnswer,
-) -> Result<Answered, DbError> {
+pub async fn answer(ctx: &Context, org: OrgId, dose: OccurrenceId, said: DoseAnswer) -> Result<Answered, DbError> {
     let mut tx = ctx.begin(Scope::Org(org)).await?;
     let now = tx.now();
-    let Some(row) = doses::dose_to_answer(tx.conn(), dose).await? else {
+    let Some(row) = ladder::dose_to_answer(tx.conn(), dose).await? else {
         return Ok(Answered::Unknown);
     };
     let (state, again_at) = match said {
         DoseAnswer::Taken => ("taken", None),
         DoseAnswer::Skip => ("skipped", None),
-        DoseAnswer::Snooze(minutes) => (
-            "snoozed",
-            Some(now + TimeDelta::minutes(i64::from(minutes))),
-        ),
+        DoseAnswer::Snooze(minutes) => ("snoozed", Some(now + TimeDelta::minutes(i64::from(minutes)))),
     };
     if again_at.is_none() && row.state == state {
         return Ok(Answered::Already);
@@ -59,7 +51,7 @@ pub async fn answer(
     if again_at.is_some() && row.snoozes >= MOST_SNOOZES {
         return Ok(Answered::TooManySnoozes);
     }
-    doses::answer(tx.conn(), dose, state, again_at, now).await?;
+    ladder::answer(tx.conn(), dose, state, again_at, now).await?;
     let entry = Entry {
         org: Some(org),
         actor: Actor::PatientLink,

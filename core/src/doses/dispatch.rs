@@ -4,7 +4,7 @@ use crate::context::Context;
 use crate::doses::ladder::next_step;
 use crate::ids::{OccurrenceId, OrgId};
 use crate::ledger::NewJob;
-use crate::store::doses;
+use crate::store::ladder;
 use crate::store::{DbError, Scope};
 
 /// One message of one dose, to be sent.
@@ -32,7 +32,7 @@ pub async fn dispatch_due(
 ) -> Result<usize, DbError> {
     let mut tx = ctx.begin(Scope::Platform).await?;
     let now = tx.now();
-    let due = doses::due_doses(tx.conn(), now, limit).await?;
+    let due = ladder::due_doses(tx.conn(), now, limit).await?;
     if due.is_empty() {
         return Ok(0);
     }
@@ -41,22 +41,14 @@ pub async fn dispatch_due(
     for dose in &due {
         let step = next_step(dose, now);
         if let Some(send) = step.send {
-            let message = DoseStep {
-                org: dose.org,
-                occurrence: dose.id,
-                ladder: dose.ladder_at.timestamp(),
-                step: send.step,
-            };
-            jobs.push(
-                job(message)
-                    .map_err(|error| DbError::Encode(error.into()))?
-                    .expires_at(send.expires_at),
-            );
+            let message =
+                DoseStep { org: dose.org, occurrence: dose.id, ladder: dose.ladder_at.timestamp(), step: send.step };
+            jobs.push(job(message).map_err(|error| DbError::Encode(error.into()))?.expires_at(send.expires_at));
         }
         moves.push(step.advance);
     }
     tx.enqueue_all(jobs).await?;
-    doses::advance(tx.conn(), &moves, now).await?;
+    ladder::advance(tx.conn(), &moves, now).await?;
     tx.commit().await?;
     Ok(due.len())
 }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::store::doses::{Advance, DueDose};
+use crate::store::ladder::{Advance, DueDose};
 
 /// What a dose's next step is.
 #[derive(Clone, Debug)]
@@ -29,32 +29,19 @@ pub fn next_step(dose: &DueDose, now: DateTime<Utc>) -> Step {
     if now >= end {
         let (state, reason) = match dose.state.as_str() {
             "reminded" => ("missed", "not answered in time"),
-            "uncertain" => (
-                "uncertain",
-                "whether the reminder arrived is not known, and it was not answered",
-            ),
+            "uncertain" => ("uncertain", "whether the reminder arrived is not known, and it was not answered"),
             "snoozed" => ("missed", "not answered after the snooze"),
             "planned" => ("missed", "not reminded: it was found too late"),
             _ => ("missed", "the reminder could not be delivered"),
         };
-        let advance = Advance {
-            id: dose.id,
-            state,
-            step: dose.step,
-            next_at: None,
-            reason: Some(reason),
-        };
-        return Step {
-            advance,
-            send: None,
-        };
+        let advance = Advance { id: dose.id, state, step: dose.step, next_at: None, reason: Some(reason) };
+        return Step { advance, send: None };
     }
     let at = |step: usize| match step {
         0 => Some(dose.ladder_at),
-        nudge => dose
-            .nudge_after_seconds
-            .get(nudge - 1)
-            .map(|after| dose.ladder_at + TimeDelta::seconds(i64::from(*after))),
+        nudge => {
+            dose.nudge_after_seconds.get(nudge - 1).map(|after| dose.ladder_at + TimeDelta::seconds(i64::from(*after)))
+        }
     };
     let coming = usize::try_from(dose.step).unwrap_or(0);
     let mut newest = None;
@@ -74,17 +61,8 @@ pub fn next_step(dose: &DueDose, now: DateTime<Utc>) -> Step {
     };
     let number = |step: usize| i16::try_from(step).unwrap_or(i16::MAX);
     Step {
-        advance: Advance {
-            id: dose.id,
-            state,
-            step: number(next),
-            next_at: Some(next_at),
-            reason: None,
-        },
-        send: newest.map(|step| SendStep {
-            step: number(step),
-            expires_at: end,
-        }),
+        advance: Advance { id: dose.id, state, step: number(next), next_at: Some(next_at), reason: None },
+        send: newest.map(|step| SendStep { step: number(step), expires_at: end }),
     }
 }
 
@@ -115,10 +93,7 @@ mod tests {
     fn the_reminder_comes_first_and_the_first_nudge_next() {
         let step = next_step(&dose(0, "planned"), at(1));
         assert_eq!(step.send.map(|send| send.step), Some(0));
-        assert_eq!(
-            (step.advance.state, step.advance.step, step.advance.next_at),
-            ("due", 1, Some(at(900)))
-        );
+        assert_eq!((step.advance.state, step.advance.step, step.advance.next_at), ("due", 1, Some(at(900))));
     }
 
     #[test]
@@ -142,17 +117,11 @@ mod tests {
     fn too_late_is_missed_and_says_why() {
         let end = next_step(&dose(0, "planned"), at(4000));
         assert!(end.send.is_none());
-        assert_eq!(
-            (end.advance.state, end.advance.reason),
-            ("missed", Some("not reminded: it was found too late"))
-        );
+        assert_eq!((end.advance.state, end.advance.reason), ("missed", Some("not reminded: it was found too late")));
     }
 
     #[test]
     fn an_uncertain_dose_stays_uncertain_when_nobody_answers() {
-        assert_eq!(
-            next_step(&dose(3, "uncertain"), at(3600)).advance.state,
-            "uncertain"
-        );
+        assert_eq!(next_step(&dose(3, "uncertain"), at(3600)).advance.state, "uncertain");
     }
 }

@@ -7,9 +7,7 @@ use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use serde_json::json;
 
 use crate::context::Context;
-use crate::doses::{
-    PlanChange, PlanError, PlanRule, Planned, TimeMeaning, Timing, occurrences, replan, resume,
-};
+use crate::doses::{PlanChange, PlanError, PlanRule, Planned, TimeMeaning, Timing, occurrences, replan, resume};
 use crate::ids::ReminderId;
 use crate::store::doses::{self, NewDose, PlannedWith, ReminderToPlan, StoredDose};
 use crate::store::{DbError, Scope};
@@ -51,12 +49,8 @@ pub async fn plan_due(ctx: &Context, limit: i64) -> Result<Planning, DbError> {
     for dose in doses::stored_doses(tx.conn(), &ids, now).await? {
         stored.entry(dose.reminder).or_default().push(dose);
     }
-    let mut done = Planning {
-        reminders: reminders.len(),
-        ..Planning::default()
-    };
-    let (mut adds, mut moves, mut drops, mut planned) =
-        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut done = Planning { reminders: reminders.len(), ..Planning::default() };
+    let (mut adds, mut moves, mut drops, mut planned) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for reminder in &reminders {
         let known = stored.get(&reminder.id).map_or(&[][..], Vec::as_slice);
         let plan = plan_one(reminder, known, now);
@@ -94,14 +88,8 @@ struct OnePlan {
 fn plan_one(reminder: &ReminderToPlan, known: &[StoredDose], now: DateTime<Utc>) -> OnePlan {
     let horizon = now + HORIZON;
     let zone_name = zone_in_force(reminder);
-    let zone_changed = reminder
-        .planned_zone
-        .as_deref()
-        .is_some_and(|planned| planned != zone_name);
-    let tzdb_changed = reminder
-        .planned_tzdb
-        .as_deref()
-        .is_some_and(|planned| planned != tzdb_version());
+    let zone_changed = reminder.planned_zone.as_deref().is_some_and(|planned| planned != zone_name);
+    let tzdb_changed = reminder.planned_tzdb.as_deref().is_some_and(|planned| planned != tzdb_version());
     let cause = match (reminder.planned_through, reminder.replan) {
         (None, _) => "first",
         (_, true) => "reminder",
@@ -109,32 +97,17 @@ fn plan_one(reminder: &ReminderToPlan, known: &[StoredDose], now: DateTime<Utc>)
         _ if tzdb_changed => "tzdb",
         _ => "rolling",
     };
-    let wanted = if reminder.wanted {
-        plan_from(reminder, known, now, horizon, cause)
-    } else {
-        Ok(Vec::new())
-    };
+    let wanted = if reminder.wanted { plan_from(reminder, known, now, horizon, cause) } else { Ok(Vec::new()) };
     let wanted = wanted.unwrap_or_else(|error| {
         // The API and the import refuse such timings; one that is here all the same must not stop the others.
         tracing::error!(reminder.id = %reminder.id, error = %error, "doses.plan: this reminder cannot be planned");
         Vec::new()
     });
-    let settled: HashSet<NaiveDateTime> = known
-        .iter()
-        .filter(|dose| !dose.open)
-        .map(|dose| dose.slot)
-        .collect();
-    let wanted: Vec<Planned> = wanted
-        .into_iter()
-        .filter(|dose| !settled.contains(&dose.slot))
-        .collect();
-    let open: Vec<(NaiveDateTime, DateTime<Utc>)> = known
-        .iter()
-        .filter(|dose| dose.open)
-        .map(|dose| (dose.slot, dose.due_at))
-        .collect();
-    let (mut adds, mut moves, mut drops, mut detail) =
-        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let settled: HashSet<NaiveDateTime> = known.iter().filter(|dose| !dose.open).map(|dose| dose.slot).collect();
+    let wanted: Vec<Planned> = wanted.into_iter().filter(|dose| !settled.contains(&dose.slot)).collect();
+    let open: Vec<(NaiveDateTime, DateTime<Utc>)> =
+        known.iter().filter(|dose| dose.open).map(|dose| (dose.slot, dose.due_at)).collect();
+    let (mut adds, mut moves, mut drops, mut detail) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for change in replan(&open, &wanted) {
         match change {
             PlanChange::Add(dose) => adds.push(NewDose {
@@ -162,18 +135,12 @@ fn plan_one(reminder: &ReminderToPlan, known: &[StoredDose], now: DateTime<Utc>)
         org: reminder.org,
         through: horizon,
         zone: zone_name,
-        next_plan_at: (reminder.wanted && goes_on(reminder, horizon))
-            .then(|| now + (HORIZON - TOP_UP)),
+        next_plan_at: (reminder.wanted && goes_on(reminder, horizon)).then(|| now + (HORIZON - TOP_UP)),
         cause,
         changed: (count(adds.len()), count(moves.len()), count(drops.len())),
         detail: json!(detail),
     };
-    OnePlan {
-        adds,
-        moves,
-        drops,
-        with,
-    }
+    OnePlan { adds, moves, drops, with }
 }
 
 fn plan_from(
@@ -185,20 +152,14 @@ fn plan_from(
 ) -> Result<Vec<Planned>, Unplannable> {
     let timing = reminder.timing.as_ref().ok_or(Unplannable::Timing)?;
     let rule = rule(reminder, timing)?;
-    let last_before = known
-        .iter()
-        .filter(|dose| dose.due_at <= now)
-        .map(|dose| dose.due_at)
-        .max();
-    // What is not yet over may be the previous dose too: one that is already due in the future, but answered early.
-    let first_open = known
-        .iter()
-        .filter(|dose| dose.open)
-        .map(|dose| dose.slot)
-        .min();
-    Ok(match first_open.filter(|_| cause == "zone") {
-        Some(slot) => resume(&rule, slot, now, horizon, last_before)?,
-        None => occurrences(&rule, now, horizon, last_before)?,
+    // A dose may have been answered before it was due: what is no longer open and comes earlier in the plan was the one before.
+    let first_open = known.iter().filter(|dose| dose.open).map(|dose| dose.slot).min();
+    let came_before =
+        |dose: &&StoredDose| !dose.open && first_open.map_or(dose.due_at <= now, |first| dose.slot < first);
+    let previous = known.iter().filter(came_before).map(|dose| dose.due_at).max();
+    Ok(match first_open.filter(|_| !matches!(cause, "first" | "reminder")) {
+        Some(slot) => resume(&rule, slot, now, horizon, previous)?,
+        None => occurrences(&rule, now, horizon, previous)?,
     })
 }
 
@@ -220,10 +181,9 @@ fn zone_in_force(reminder: &ReminderToPlan) -> String {
     match &reminder.home_zone {
         Some(home) if reminder.meaning == "home_zone" => home.clone(),
         // Elapsed doses are anchored where they began; travel does not move them.
-        _ if reminder.meaning == "elapsed" => reminder
-            .planned_zone
-            .clone()
-            .unwrap_or_else(|| reminder.patient_zone.clone()),
+        _ if reminder.meaning == "elapsed" => {
+            reminder.planned_zone.clone().unwrap_or_else(|| reminder.patient_zone.clone())
+        }
         _ => reminder.patient_zone.clone(),
     }
 }
@@ -232,24 +192,14 @@ fn zone_in_force(reminder: &ReminderToPlan) -> String {
 ///
 /// # Errors
 /// A zone that is none.
-pub fn rule<'a>(
-    reminder: &ReminderToPlan,
-    timing: &'a Timing,
-) -> Result<PlanRule<'a>, Unplannable> {
-    let zone = zone_in_force(reminder)
-        .parse::<Zone>()
-        .map_err(|_| Unplannable::Zone)?;
+pub fn rule<'a>(reminder: &ReminderToPlan, timing: &'a Timing) -> Result<PlanRule<'a>, Unplannable> {
+    let zone = zone_in_force(reminder).parse::<Zone>().map_err(|_| Unplannable::Zone)?;
     let meaning = match reminder.meaning.as_str() {
         "elapsed" => TimeMeaning::Elapsed,
         "home_zone" => TimeMeaning::HomeZone,
         _ => TimeMeaning::WallClock,
     };
-    Ok(PlanRule {
-        timing,
-        meaning,
-        zone,
-        min_interval: TimeDelta::seconds(i64::from(reminder.min_interval_seconds)),
-    })
+    Ok(PlanRule { timing, meaning, zone, min_interval: TimeDelta::seconds(i64::from(reminder.min_interval_seconds)) })
 }
 
 /// Whether doses may come after `horizon`.
@@ -259,7 +209,5 @@ fn goes_on(reminder: &ReminderToPlan, horizon: DateTime<Utc>) -> bool {
         Some(Timing::AsNeeded) | None => return false,
     };
     // Two days more than the end, since a local day ends up to a day later than its date in UTC.
-    end.is_none_or(|end| {
-        end.and_time(chrono::NaiveTime::MIN).and_utc() + TimeDelta::days(2) > horizon
-    })
+    end.is_none_or(|end| end.and_time(chrono::NaiveTime::MIN).and_utc() + TimeDelta::days(2) > horizon)
 }

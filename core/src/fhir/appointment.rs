@@ -102,15 +102,9 @@ impl AppointmentRecord {
                 return Err(root.problem_at(field, "is of FHIR R5; only R4 is read"));
             }
         }
-        let status = root
-            .str("status")?
-            .ok_or_else(|| root.problem_at("status", "is missing"))?;
-        let status = AppointmentStatus::parse(status).ok_or_else(|| {
-            root.problem_at(
-                "status",
-                format!("{} is no status of an appointment", quote(status)),
-            )
-        })?;
+        let status = root.str("status")?.ok_or_else(|| root.problem_at("status", "is missing"))?;
+        let status = AppointmentStatus::parse(status)
+            .ok_or_else(|| root.problem_at("status", format!("{} is no status of an appointment", quote(status))))?;
         let (start, end) = times(root)?;
         let (patient, practitioner) = participants(root, index, notes)?;
         let kind = match root.object("appointmentType")? {
@@ -144,11 +138,7 @@ fn times(root: &Node<'_>) -> Result<(DateTime<Utc>, DateTime<Utc>), Problem> {
     }
 }
 
-fn participants(
-    root: &Node<'_>,
-    index: &Index,
-    notes: &mut Vec<Problem>,
-) -> Result<(Link, Option<Link>), Problem> {
+fn participants(root: &Node<'_>, index: &Index, notes: &mut Vec<Problem>) -> Result<(Link, Option<Link>), Problem> {
     let mut patient = None;
     let mut practitioner = None;
     let mut failed = None;
@@ -164,27 +154,21 @@ fn participants(
         if participant.str("status")? == Some("declined") && !reference.contains("Patient/") {
             continue;
         }
-        if other
-            .iter()
-            .any(|kind| stated == *kind || reference.split(['/', '?']).any(|part| part == *kind))
-        {
+        if other.iter().any(|kind| stated == *kind || reference.split(['/', '?']).any(|part| part == *kind)) {
             continue;
         }
         match index.follow(&actor, &[Kind::Patient, Kind::Practitioner]) {
             Ok((Kind::Patient, link)) => {
                 if patient.as_ref().is_some_and(|other| *other != link) {
-                    return Err(participant
-                        .problem("is a second patient; one appointment reminds one patient"));
+                    return Err(participant.problem("is a second patient; one appointment reminds one patient"));
                 }
                 patient = Some(link);
             }
             Ok((_, link)) if practitioner.is_none() => practitioner = Some(link),
             Ok((_, link)) if practitioner.as_ref() == Some(&link) => {}
-            Ok(_) => notes.push(
-                participant
-                    .problem("is a further practitioner and left out")
-                    .with_effect(Effect::Partial),
-            ),
+            Ok(_) => {
+                notes.push(participant.problem("is a further practitioner and left out").with_effect(Effect::Partial))
+            }
             Err(problem) => {
                 failed.get_or_insert_with(|| problem.clone());
                 notes.push(problem.with_effect(Effect::Partial));

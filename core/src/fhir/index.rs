@@ -71,10 +71,7 @@ impl Index {
             target = self.practitioner_of(&target.link).map_err(problem)?;
         }
         if !wanted.contains(&target.kind) {
-            return Err(problem(format!(
-                "refers to a {}, which cannot stand here",
-                target.kind
-            )));
+            return Err(problem(format!("refers to a {}, which cannot stand here", target.kind)));
         }
         Ok((target.kind, target.link))
     }
@@ -101,16 +98,13 @@ impl Index {
             None => None,
         };
         let Some(identifier) = identifier else {
-            return Err(reference
-                .problem("refers to nothing: it has neither a reference nor an identifier"));
+            return Err(reference.problem("refers to nothing: it has neither a reference nor an identifier"));
         };
         let kind = match reference.str("type")? {
             None => wanted.first().copied().filter(|_| wanted.len() == 1),
             Some(name) => Kind::parse(name).filter(|kind| wanted.contains(kind)),
         };
-        let kind = kind.ok_or_else(|| {
-            reference.problem_at("type", "must say what the identifier belongs to")
-        })?;
+        let kind = kind.ok_or_else(|| reference.problem_at("type", "must say what the identifier belongs to"))?;
         Ok((kind, Link::Identifier(identifier)))
     }
 
@@ -119,26 +113,18 @@ impl Index {
             return Err("names a PractitionerRole only by an identifier".to_owned());
         };
         let reference = self.roles.get(id);
-        let reference = reference
-            .ok_or_else(|| format!("PractitionerRole/{id} is not in this file, or names nobody"))?;
+        let reference =
+            reference.ok_or_else(|| format!("PractitionerRole/{id} is not in this file, or names nobody"))?;
         self.target(reference)
     }
 
     fn target(&self, text: &str) -> Result<Target, String> {
         if text.starts_with('#') {
-            return Err(
-                "refers to a contained resource, which has no identity of its own".to_owned(),
-            );
+            return Err("refers to a contained resource, which has no identity of its own".to_owned());
         }
         if text.starts_with("urn:") {
-            let (kind, id) = self
-                .urls
-                .get(text)
-                .ok_or("refers to an entry that is not in this file")?;
-            return Ok(Target {
-                kind: *kind,
-                link: Link::Id(id.clone()),
-            });
+            let (kind, id) = self.urls.get(text).ok_or("refers to an entry that is not in this file")?;
+            return Ok(Target { kind: *kind, link: Link::Id(id.clone()) });
         }
         if let Some((kind, query)) = text.split_once('?') {
             return search(kind, query).ok_or_else(|| {
@@ -153,18 +139,10 @@ impl Index {
             None => text,
         };
         let local = local.split("/_history/").next().unwrap_or(local);
-        let (name, id) = local
-            .split_once('/')
-            .ok_or("is no reference such as Patient/123")?;
-        let kind = Kind::parse(name)
-            .ok_or_else(|| format!("refers to a {}, which cannot stand here", quote(name)))?;
-        let id = id
-            .parse()
-            .map_err(|error| format!("is no reference: {error}"))?;
-        Ok(Target {
-            kind,
-            link: Link::Id(id),
-        })
+        let (name, id) = local.split_once('/').ok_or("is no reference such as Patient/123")?;
+        let kind = Kind::parse(name).ok_or_else(|| format!("refers to a {}, which cannot stand here", quote(name)))?;
+        let id = id.parse().map_err(|error| format!("is no reference: {error}"))?;
+        Ok(Target { kind, link: Link::Id(id) })
     }
 }
 
@@ -172,17 +150,11 @@ impl Index {
 fn search(kind: &str, query: &str) -> Option<Target> {
     let token = query.strip_prefix("identifier=")?;
     let (system, value) = token.split_once('|')?;
-    let plain = |text: &str| {
-        !text.contains(['&', '|', ',', '\\', '%']) && !text.chars().any(char::is_control)
-    };
-    let identifier = Identifier {
-        system: Some(system.to_owned()).filter(|system| !system.is_empty()),
-        value: value.to_owned(),
-    };
-    (plain(system) && plain(value) && !value.is_empty()).then_some(Target {
-        kind: Kind::parse(kind)?,
-        link: Link::Identifier(identifier),
-    })
+    let plain = |text: &str| !text.contains(['&', '|', ',', '\\', '%']) && !text.chars().any(char::is_control);
+    let identifier =
+        Identifier { system: Some(system.to_owned()).filter(|system| !system.is_empty()), value: value.to_owned() };
+    (plain(system) && plain(value) && !value.is_empty())
+        .then_some(Target { kind: Kind::parse(kind)?, link: Link::Identifier(identifier) })
 }
 
 /// An absolute URL of a resource as base, type and id.

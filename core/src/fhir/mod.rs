@@ -41,9 +41,7 @@ pub use prescription::{PrescriptionRecord, PrescriptionStatus};
 pub use problem::{Effect, Problem};
 pub use reader::Reader;
 pub use record::{Entry, Record};
-pub use reference::{
-    Identifier, IdentifierFilter, InvalidFilter, InvalidId, Kind, Link, ResourceId, SystemFilter,
-};
+pub use reference::{Identifier, IdentifierFilter, InvalidFilter, InvalidId, Kind, Link, ResourceId, SystemFilter};
 
 use std::io::{BufRead, Seek};
 
@@ -60,11 +58,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            resource_bytes: 8 * 1024 * 1024,
-            json_values: 100_000,
-            indexed: 500_000,
-        }
+        Self { resource_bytes: 8 * 1024 * 1024, json_values: 100_000, indexed: 500_000 }
     }
 }
 

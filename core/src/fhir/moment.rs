@@ -50,12 +50,9 @@ pub(super) fn moment(node: &Node<'_>, field: &str) -> Result<Option<Stated>, Pro
     let Some(text) = node.str(field)? else {
         return Ok(None);
     };
-    stated(text).map(Some).ok_or_else(|| {
-        node.problem_at(
-            field,
-            "must be a date, or a date and time with its offset from UTC",
-        )
-    })
+    stated(text)
+        .map(Some)
+        .ok_or_else(|| node.problem_at(field, "must be a date, or a date and time with its offset from UTC"))
 }
 
 fn stated(text: &str) -> Option<Stated> {
@@ -64,20 +61,15 @@ fn stated(text: &str) -> Option<Stated> {
         let instant = DateTime::parse_from_rfc3339(text).ok()?;
         return Some(Stated::Moment(Moment::Instant(instant.with_timezone(&Utc))));
     }
-    let digits =
-        |part: &str, count: usize| part.len() == count && part.bytes().all(|b| b.is_ascii_digit());
+    let digits = |part: &str, count: usize| part.len() == count && part.bytes().all(|b| b.is_ascii_digit());
     let parts: Vec<&str> = text.split('-').collect();
     match parts.as_slice() {
         [year] if digits(year, 4) => Some(Stated::Coarse),
-        [year, month] if digits(year, 4) && digits(month, 2) => (1..=12)
-            .contains(&month.parse::<u8>().ok()?)
-            .then_some(Stated::Coarse),
+        [year, month] if digits(year, 4) && digits(month, 2) => {
+            (1..=12).contains(&month.parse::<u8>().ok()?).then_some(Stated::Coarse)
+        }
         [year, month, day] if digits(year, 4) && digits(month, 2) && digits(day, 2) => {
-            let day = NaiveDate::from_ymd_opt(
-                year.parse().ok()?,
-                month.parse().ok()?,
-                day.parse().ok()?,
-            )?;
+            let day = NaiveDate::from_ymd_opt(year.parse().ok()?, month.parse().ok()?, day.parse().ok()?)?;
             Some(Stated::Moment(Moment::Day(day)))
         }
         _ => None,
@@ -97,8 +89,7 @@ pub(super) fn instant(node: &Node<'_>, field: &str) -> Result<Option<DateTime<Ut
 pub(super) fn time_of_day(node: &Node<'_>) -> Result<NaiveTime, Problem> {
     let text = node.text()?;
     let colons = text.len() >= 5 && text.as_bytes().get(2) == Some(&b':');
-    let time = NaiveTime::parse_from_str(text, "%H:%M:%S%.f")
-        .or_else(|_| NaiveTime::parse_from_str(text, "%H:%M"));
+    let time = NaiveTime::parse_from_str(text, "%H:%M:%S%.f").or_else(|_| NaiveTime::parse_from_str(text, "%H:%M"));
     match time {
         Ok(time) if colons && time.second() == 0 && time.nanosecond() == 0 => Ok(time),
         Ok(_) if colons => Err(node.problem("is not on the full minute")),

@@ -49,8 +49,7 @@ pub(super) fn human_name(root: &Node<'_>) -> Result<Name, Problem> {
         }
     }
     let best = names.into_iter().min_by_key(|(rank, _)| *rank);
-    best.map(|(_, name)| name)
-        .ok_or_else(|| root.problem_at("name", "no name is given"))
+    best.map(|(_, name)| name).ok_or_else(|| root.problem_at("name", "no name is given"))
 }
 
 /// The preferred e-mail address and phone number; an unusable one is left out and noted.
@@ -76,8 +75,7 @@ pub(super) fn contact(root: &Node<'_>, notes: &mut Vec<Problem>) -> Result<Conta
                 if is_address(&address) {
                     emails.push(((rank, 0), address));
                 } else {
-                    let problem =
-                        point.problem_at("value", "is no e-mail address that mail can be sent to");
+                    let problem = point.problem_at("value", "is no e-mail address that mail can be sent to");
                     notes.push(problem.with_effect(Effect::Partial));
                 }
             }
@@ -88,32 +86,20 @@ pub(super) fn contact(root: &Node<'_>, notes: &mut Vec<Problem>) -> Result<Conta
             _ => {}
         }
     }
-    let first = |list: Vec<((u32, u8), String)>| {
-        list.into_iter()
-            .min_by_key(|(rank, _)| *rank)
-            .map(|(_, text)| text)
-    };
-    Ok(Contact {
-        email: first(emails),
-        phone: first(phones),
-    })
+    let first = |list: Vec<((u32, u8), String)>| list.into_iter().min_by_key(|(rank, _)| *rank).map(|(_, text)| text);
+    Ok(Contact { email: first(emails), phone: first(phones) })
 }
 
 /// A plain `local@domain` as RFC 5321 allows it without quotes.
 fn is_address(text: &str) -> bool {
     use lettre::Address;
     let parsed = text.parse::<Address>().is_ok();
-    parsed
-        && text.len() <= 254
-        && !text.contains(['"', '(', '<', ' ', '['])
-        && text.split('@').count() == 2
+    parsed && text.len() <= 254 && !text.contains(['"', '(', '<', ' ', '[']) && text.split('@').count() == 2
 }
 
 /// The two places of the standard extension, and its name before R5.
-const ZONE_URLS: [&str; 2] = [
-    "http://hl7.org/fhir/StructureDefinition/timezone",
-    "http://hl7.org/fhir/StructureDefinition/tz-code",
-];
+const ZONE_URLS: [&str; 2] =
+    ["http://hl7.org/fhir/StructureDefinition/timezone", "http://hl7.org/fhir/StructureDefinition/tz-code"];
 
 /// The zone that the extension `timezone` names, on the resource or on one of its addresses.
 ///
@@ -125,28 +111,21 @@ pub(super) fn zone(root: &Node<'_>) -> Result<Option<Tz>, Problem> {
     holders.extend(root.list("address")?);
     for holder in holders {
         for extension in holder.list("extension")? {
-            if !extension
-                .str("url")?
-                .is_some_and(|url| ZONE_URLS.contains(&url))
-            {
+            if !extension.str("url")?.is_some_and(|url| ZONE_URLS.contains(&url)) {
                 continue;
             }
-            let field = ["valueCode", "valueString"]
-                .into_iter()
-                .find(|field| extension.has(field));
+            let field = ["valueCode", "valueString"].into_iter().find(|field| extension.has(field));
             let Some(field) = field else {
                 return Err(extension.problem_at("valueCode", "names no zone"));
             };
             let Some(name) = extension.str(field)? else {
                 continue;
             };
-            let zone: Tz = name.parse().map_err(|_| {
-                extension.problem_at(field, format!("{} is no IANA time zone", quote(name)))
-            })?;
+            let zone: Tz = name
+                .parse()
+                .map_err(|_| extension.problem_at(field, format!("{} is no IANA time zone", quote(name))))?;
             if found.is_some_and(|other| other != zone) {
-                return Err(
-                    extension.problem_at(field, "names another zone than an extension before it")
-                );
+                return Err(extension.problem_at(field, "names another zone than an extension before it"));
             }
             found = Some(zone);
         }

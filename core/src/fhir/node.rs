@@ -20,11 +20,7 @@ const IDENTIFIERS: usize = 50;
 impl<'a> Node<'a> {
     /// The resource itself; `resource` is how problems name it, `kind` begins every path.
     pub fn root(resource: &'a str, kind: &str, value: &'a Value) -> Self {
-        Self {
-            resource,
-            path: kind.to_owned(),
-            value,
-        }
+        Self { resource, path: kind.to_owned(), value }
     }
 
     /// A problem with this value; the resource cannot be imported.
@@ -41,11 +37,7 @@ impl<'a> Node<'a> {
     /// The field of an object; none where it is absent or null.
     pub fn get(&self, field: &str) -> Option<Node<'a>> {
         let value = self.value.get(field).filter(|value| !value.is_null())?;
-        Some(Node {
-            resource: self.resource,
-            path: format!("{}.{field}", self.path),
-            value,
-        })
+        Some(Node { resource: self.resource, path: format!("{}.{field}", self.path), value })
     }
 
     /// Whether the object has a field.
@@ -61,16 +53,9 @@ impl<'a> Node<'a> {
         let Value::Array(items) = node.value else {
             return Err(node.problem("must be a list"));
         };
-        let item = |(at, value)| Node {
-            resource: self.resource,
-            path: format!("{}[{at}]", node.path),
-            value,
-        };
+        let item = |(at, value)| Node { resource: self.resource, path: format!("{}[{at}]", node.path), value };
         // A null stands for an item that has only extensions.
-        let filled = items
-            .iter()
-            .enumerate()
-            .filter(|(_, value)| !value.is_null());
+        let filled = items.iter().enumerate().filter(|(_, value)| !value.is_null());
         Ok(filled.map(item).collect())
     }
 
@@ -84,9 +69,7 @@ impl<'a> Node<'a> {
 
     /// This value as a text, as written.
     pub fn text(&self) -> Result<&'a str, Problem> {
-        self.value
-            .as_str()
-            .ok_or_else(|| self.problem("must be a text"))
+        self.value.as_str().ok_or_else(|| self.problem("must be a text"))
     }
 
     /// A field that is a text, as written.
@@ -99,10 +82,7 @@ impl<'a> Node<'a> {
     /// # Errors
     /// A line break or another control character, because the text goes into subjects and headers.
     pub fn line(&self, field: &str) -> Result<Option<String>, Problem> {
-        self.get(field)
-            .map(|node| node.as_line())
-            .transpose()
-            .map(Option::flatten)
+        self.get(field).map(|node| node.as_line()).transpose().map(Option::flatten)
     }
 
     /// This value as [`Node::line`]; none when only white space.
@@ -123,22 +103,13 @@ impl<'a> Node<'a> {
             return Ok(None);
         };
         let words: Vec<&str> = node.text()?.split_whitespace().collect();
-        let text: String = words
-            .join(" ")
-            .chars()
-            .filter(|c| !unfit(*c))
-            .take(most)
-            .collect();
+        let text: String = words.join(" ").chars().filter(|c| !unfit(*c)).take(most).collect();
         Ok(Some(text).filter(|text| !text.is_empty()))
     }
 
     /// A field that is true or false.
     pub fn bool(&self, field: &str) -> Result<Option<bool>, Problem> {
-        let read = |node: Node<'_>| {
-            node.value
-                .as_bool()
-                .ok_or_else(|| node.problem("must be true or false"))
-        };
+        let read = |node: Node<'_>| node.value.as_bool().ok_or_else(|| node.problem("must be true or false"));
         self.get(field).map(read).transpose()
     }
 
@@ -146,9 +117,7 @@ impl<'a> Node<'a> {
     pub fn positive(&self, field: &str) -> Result<Option<u32>, Problem> {
         let read = |node: Node<'_>| {
             let number = node.value.as_u64().and_then(|n| u32::try_from(n).ok());
-            number
-                .filter(|n| *n > 0)
-                .ok_or_else(|| node.problem("must be a whole number above 0"))
+            number.filter(|n| *n > 0).ok_or_else(|| node.problem("must be a whole number above 0"))
         };
         self.get(field).map(read).transpose()
     }
@@ -175,9 +144,9 @@ impl<'a> Node<'a> {
     pub fn one_of(&self, fields: &[&str]) -> Result<(), Problem> {
         let present: Vec<&&str> = fields.iter().filter(|field| self.has(field)).collect();
         match present.as_slice() {
-            [first, second, ..] => Err(self.problem(format!(
-                "has both {first} and {second}, of which FHIR allows one"
-            ))),
+            [first, second, ..] => {
+                Err(self.problem(format!("has both {first} and {second}, of which FHIR allows one")))
+            }
             _ => Ok(()),
         }
     }
@@ -199,9 +168,7 @@ impl<'a> Node<'a> {
             return Ok(Some(text));
         }
         let codings = self.list("coding")?;
-        let chosen = codings
-            .iter()
-            .filter(|coding| coding.bool("userSelected") == Ok(Some(true)));
+        let chosen = codings.iter().filter(|coding| coding.bool("userSelected") == Ok(Some(true)));
         for coding in chosen.chain(codings.iter()) {
             if let Some(display) = coding.line("display")? {
                 return Ok(Some(display));
@@ -214,9 +181,7 @@ impl<'a> Node<'a> {
     pub fn identifiers(&self) -> Result<Vec<Identifier>, Problem> {
         let items = self.list("identifier")?;
         if items.len() > IDENTIFIERS {
-            return Err(
-                self.problem_at("identifier", format!("has more than {IDENTIFIERS} entries"))
-            );
+            return Err(self.problem_at("identifier", format!("has more than {IDENTIFIERS} entries")));
         }
         let mut found = Vec::new();
         for item in items {
@@ -232,14 +197,11 @@ impl<'a> Node<'a> {
     /// This object as an `Identifier`; none without a value.
     pub fn as_identifier(&self) -> Result<Option<Identifier>, Problem> {
         let system = self.line("system")?;
-        Ok(self
-            .line("value")?
-            .map(|value| Identifier { system, value }))
+        Ok(self.line("value")?.map(|value| Identifier { system, value }))
     }
 }
 
 fn unfit(c: char) -> bool {
     // Besides control characters: line and paragraph separators, and what reorders text around it.
-    c.is_control()
-        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }

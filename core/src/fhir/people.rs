@@ -96,14 +96,8 @@ pub(super) use masked;
 masked!(OrganizationRecord, PractitionerRecord, PatientRecord);
 
 impl OrganizationRecord {
-    pub(super) fn from_node(
-        id: ResourceId,
-        root: &Node<'_>,
-        notes: &mut Vec<Problem>,
-    ) -> Result<Self, Problem> {
-        let name = root
-            .line("name")?
-            .ok_or_else(|| root.problem_at("name", "no name is given"))?;
+    pub(super) fn from_node(id: ResourceId, root: &Node<'_>, notes: &mut Vec<Problem>) -> Result<Self, Problem> {
+        let name = root.line("name")?.ok_or_else(|| root.problem_at("name", "no name is given"))?;
         let contact = contact(root, notes)?;
         Ok(Self {
             source_id: id,
@@ -118,11 +112,7 @@ impl OrganizationRecord {
 }
 
 impl PractitionerRecord {
-    pub(super) fn from_node(
-        id: ResourceId,
-        root: &Node<'_>,
-        notes: &mut Vec<Problem>,
-    ) -> Result<Self, Problem> {
+    pub(super) fn from_node(id: ResourceId, root: &Node<'_>, notes: &mut Vec<Problem>) -> Result<Self, Problem> {
         let name = human_name(root)?;
         let contact = contact(root, notes)?;
         Ok(Self {
@@ -182,9 +172,7 @@ fn birth_date(root: &Node<'_>, notes: &mut Vec<Problem>) -> Result<Option<NaiveD
     match moment(root, "birthDate")? {
         None => Ok(None),
         Some(Stated::Moment(Moment::Day(day))) => Ok(Some(day)),
-        Some(Stated::Moment(Moment::Instant(_))) => {
-            Err(root.problem_at("birthDate", "must be a date without a time"))
-        }
+        Some(Stated::Moment(Moment::Instant(_))) => Err(root.problem_at("birthDate", "must be a date without a time")),
         Some(Stated::Coarse) => {
             let problem = root.problem_at("birthDate", "names no day and is left out");
             notes.push(problem.with_effect(Effect::Partial));
@@ -196,9 +184,7 @@ fn birth_date(root: &Node<'_>, notes: &mut Vec<Problem>) -> Result<Option<NaiveD
 /// The preferred language, else the only one.
 fn locale(root: &Node<'_>, notes: &mut Vec<Problem>) -> Result<Option<String>, Problem> {
     let spoken = root.list("communication")?;
-    let preferred = spoken
-        .iter()
-        .find(|one| one.bool("preferred") == Ok(Some(true)));
+    let preferred = spoken.iter().find(|one| one.bool("preferred") == Ok(Some(true)));
     let only = spoken.first().filter(|_| spoken.len() == 1);
     let Some(language) = preferred.or(only) else {
         return Ok(None);
@@ -211,8 +197,7 @@ fn locale(root: &Node<'_>, notes: &mut Vec<Problem>) -> Result<Option<String>, P
             if is_language_tag(tag) {
                 return Ok(Some(tag.to_owned()));
             }
-            let problem =
-                coding.problem_at("code", "is no language tag such as en-US, and is left out");
+            let problem = coding.problem_at("code", "is no language tag such as en-US, and is left out");
             notes.push(problem.with_effect(Effect::Partial));
         }
     }
@@ -222,9 +207,7 @@ fn locale(root: &Node<'_>, notes: &mut Vec<Problem>) -> Result<Option<String>, P
 fn is_language_tag(tag: &str) -> bool {
     let mut parts = tag.split('-');
     let language = parts.next().unwrap_or_default();
-    let part = |part: &str| {
-        (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric())
-    };
+    let part = |part: &str| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric());
     (2..=3).contains(&language.len())
         && language.bytes().all(|b| b.is_ascii_alphabetic())
         && tag.len() <= 35

@@ -115,18 +115,10 @@ impl PrescriptionRecord {
     ) -> Result<Self, Problem> {
         refuse_other_releases(root)?;
         refuse_no_orders(root)?;
-        let status = root
-            .str("status")?
-            .ok_or_else(|| root.problem_at("status", "is missing"))?;
-        let status = PrescriptionStatus::parse(status).ok_or_else(|| {
-            root.problem_at(
-                "status",
-                format!("{} is no status of an order", quote(status)),
-            )
-        })?;
-        let subject = root
-            .object("subject")?
-            .ok_or_else(|| root.problem_at("subject", "is missing"))?;
+        let status = root.str("status")?.ok_or_else(|| root.problem_at("status", "is missing"))?;
+        let status = PrescriptionStatus::parse(status)
+            .ok_or_else(|| root.problem_at("status", format!("{} is no status of an order", quote(status))))?;
+        let subject = root.object("subject")?.ok_or_else(|| root.problem_at("subject", "is missing"))?;
         let (_, patient) = index.follow(&subject, &[Kind::Patient])?;
         let authored = match moment(root, "authoredOn")? {
             Some(Stated::Moment(moment)) => Some(moment),
@@ -163,10 +155,7 @@ fn refuse_other_releases(root: &Node<'_>) -> Result<(), Problem> {
             return Err(root.problem_at(field, format!("is of FHIR {release}; only R4 is read")));
         }
     }
-    if root
-        .object("requester")?
-        .is_some_and(|requester| requester.has("agent"))
-    {
+    if root.object("requester")?.is_some_and(|requester| requester.has("agent")) {
         return Err(root.problem_at("requester.agent", "is of FHIR STU3; only R4 is read"));
     }
     Ok(())
@@ -179,24 +168,15 @@ fn refuse_no_orders(root: &Node<'_>) -> Result<(), Problem> {
     }
     match root.str("intent")? {
         None => Err(root.problem_at("intent", "is missing")),
-        Some("order" | "original-order" | "reflex-order" | "filler-order" | "instance-order") => {
-            Ok(())
-        }
+        Some("order" | "original-order" | "reflex-order" | "filler-order" | "instance-order") => Ok(()),
         Some(code @ ("proposal" | "plan" | "option")) => {
             Err(root.problem_at("intent", format!("is only a {code}, not an order")))
         }
-        Some(code) => Err(root.problem_at(
-            "intent",
-            format!("{} is no intent of an order", quote(code)),
-        )),
+        Some(code) => Err(root.problem_at("intent", format!("{} is no intent of an order", quote(code)))),
     }
 }
 
-fn prescriber(
-    root: &Node<'_>,
-    index: &Index,
-    notes: &mut Vec<Problem>,
-) -> Result<Option<Link>, Problem> {
+fn prescriber(root: &Node<'_>, index: &Index, notes: &mut Vec<Problem>) -> Result<Option<Link>, Problem> {
     let Some(requester) = root.object("requester")? else {
         return Ok(None);
     };
@@ -212,39 +192,26 @@ fn prescriber(
 fn medicine(root: &Node<'_>, index: &Index) -> Result<String, Problem> {
     root.one_of(&["medicationCodeableConcept", "medicationReference"])?;
     if let Some(concept) = root.object("medicationCodeableConcept")? {
-        return concept
-            .concept_name()?
-            .ok_or_else(|| concept.problem("has no name that people can read"));
+        return concept.concept_name()?.ok_or_else(|| concept.problem("has no name that people can read"));
     }
     let Some(reference) = root.object("medicationReference")? else {
-        return Err(root.problem_at(
-            "medicationCodeableConcept",
-            "is missing, and so is medicationReference",
-        ));
+        return Err(root.problem_at("medicationCodeableConcept", "is missing, and so is medicationReference"));
     };
-    let contained_id = reference
-        .str("reference")?
-        .and_then(|text| text.strip_prefix('#'));
+    let contained_id = reference.str("reference")?.and_then(|text| text.strip_prefix('#'));
     let Some(contained_id) = contained_id else {
         return index.medication(&reference);
     };
     for contained in root.list("contained")? {
-        if contained.str("id")? == Some(contained_id)
-            && contained.str("resourceType")? == Some("Medication")
-        {
+        if contained.str("id")? == Some(contained_id) && contained.str("resourceType")? == Some("Medication") {
             contained.refuse_modifiers()?;
             let name = match contained.object("code")? {
                 None => None,
                 Some(code) => code.concept_name()?,
             };
-            return name
-                .ok_or_else(|| contained.problem_at("code", "has no name that people can read"));
+            return name.ok_or_else(|| contained.problem_at("code", "has no name that people can read"));
         }
     }
-    Err(reference.problem_at(
-        "reference",
-        "refers to a contained Medication that is not there",
-    ))
+    Err(reference.problem_at("reference", "refers to a contained Medication that is not there"))
 }
 
 fn dosage_text(root: &Node<'_>) -> Result<String, Problem> {

@@ -21,11 +21,7 @@ pub(super) fn probe<R: BufRead + Seek>(reader: &mut R) -> io::Result<Probed> {
     reader.rewind()?;
     let mut head = Vec::new();
     reader.by_ref().take(4096).read_to_end(&mut head)?;
-    let start = if head.starts_with(UTF8_MARK) {
-        UTF8_MARK.len()
-    } else {
-        0
-    };
+    let start = if head.starts_with(UTF8_MARK) { UTF8_MARK.len() } else { 0 };
     if let Some(reason) = foreign(&head[start..]) {
         return Ok(Probed::NoFhir(reason));
     }
@@ -37,9 +33,7 @@ pub(super) fn probe<R: BufRead + Seek>(reader: &mut R) -> io::Result<Probed> {
         First::Bundle => readable(Layout::Values, start),
         First::ResourceInLine => readable(Layout::Lines, start),
         // A resource over several lines; or the first line of many is broken.
-        First::Resource | First::Broken | First::CutShort | First::Untyped
-            if is_lines(reader, start)? =>
-        {
+        First::Resource | First::Broken | First::CutShort | First::Untyped if is_lines(reader, start)? => {
             readable(Layout::Lines, start)
         }
         First::Resource => readable(Layout::Values, start),
@@ -55,10 +49,7 @@ fn readable(layout: Layout, start: u64) -> Probed {
 
 /// Why the first bytes cannot be FHIR in JSON.
 fn foreign(head: &[u8]) -> Option<&'static str> {
-    if head.starts_with(&[0x1f, 0x8b])
-        || head.starts_with(b"PK\x03\x04")
-        || head.starts_with(b"\x28\xb5\x2f\xfd")
-    {
+    if head.starts_with(&[0x1f, 0x8b]) || head.starts_with(b"PK\x03\x04") || head.starts_with(b"\x28\xb5\x2f\xfd") {
         return Some("the file is compressed; unpack it first");
     }
     if head.starts_with(b"\xFF\xFE") || head.starts_with(b"\xFE\xFF") {
@@ -108,11 +99,7 @@ fn first_value<R: BufRead>(reader: R) -> io::Result<First> {
     }
 }
 
-fn walk<R: BufRead>(
-    scanner: &mut Scanner<R>,
-    before: u64,
-    typed: &mut bool,
-) -> Result<First, ScanError> {
+fn walk<R: BufRead>(scanner: &mut Scanner<R>, before: u64, typed: &mut bool) -> Result<First, ScanError> {
     scanner.expect(b'{')?;
     loop {
         match scanner.peek_token()?.ok_or(ScanError::Truncated)? {
@@ -153,12 +140,7 @@ fn is_lines<R: BufRead + Seek>(reader: &mut R, start: u64) -> io::Result<bool> {
     let mut resources = 0;
     for _ in 0..SAMPLE_LINES {
         let mut line = Vec::new();
-        if reader
-            .by_ref()
-            .take(SAMPLE_BYTES)
-            .read_until(b'\n', &mut line)?
-            == 0
-        {
+        if reader.by_ref().take(SAMPLE_BYTES).read_until(b'\n', &mut line)? == 0 {
             break;
         }
         if line.last() != Some(&b'\n') {

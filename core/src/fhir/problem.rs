@@ -34,12 +34,7 @@ const REASON_CHARS: usize = 250;
 
 impl Problem {
     /// Makes a problem; over-long parts are cut.
-    pub(super) fn new(
-        effect: Effect,
-        resource: &str,
-        path: &str,
-        reason: impl Into<String>,
-    ) -> Self {
+    pub(super) fn new(effect: Effect, resource: &str, path: &str, reason: impl Into<String>) -> Self {
         Self {
             effect,
             resource: cut(resource, RESOURCE_CHARS),

@@ -20,11 +20,8 @@ use super::scan::count_values;
 use super::split::{SplitError, Splitter, Unit};
 
 /// The passes over the file, in the order records are needed.
-const PASSES: [&[Kind]; 3] = [
-    &[Kind::Organization],
-    &[Kind::Practitioner, Kind::Patient],
-    &[Kind::MedicationRequest, Kind::Appointment],
-];
+const PASSES: [&[Kind]; 3] =
+    [&[Kind::Organization], &[Kind::Practitioner, Kind::Patient], &[Kind::MedicationRequest, Kind::Appointment]];
 
 /// Most names of resource types that are counted one by one.
 const IGNORED_NAMES: usize = 200;
@@ -95,11 +92,8 @@ impl<R: BufRead + Seek> Reader<R> {
             ))),
             Probed::Readable { layout, start } => {
                 self.start = start;
-                reader
-                    .seek(SeekFrom::Start(start))
-                    .map_err(|error| unreadable(&error))?;
-                self.stage =
-                    Stage::Indexing(Splitter::new(reader, layout, self.limits.resource_bytes));
+                reader.seek(SeekFrom::Start(start)).map_err(|error| unreadable(&error))?;
+                self.stage = Stage::Indexing(Splitter::new(reader, layout, self.limits.resource_bytes));
                 Ok(())
             }
         }
@@ -110,9 +104,7 @@ impl<R: BufRead + Seek> Reader<R> {
         let wanted = |kinds: &&[Kind]| kinds.iter().any(|kind| self.present.contains_key(kind));
         let next = (pass..PASSES.len()).find(|next| PASSES.get(*next).is_some_and(wanted));
         if let Some(next) = next {
-            splitter
-                .restart(self.start)
-                .map_err(|error| unreadable(&error))?;
+            splitter.restart(self.start).map_err(|error| unreadable(&error))?;
             self.stage = Stage::Pass(next, splitter);
         }
         Ok(())
@@ -152,32 +144,21 @@ impl<R: BufRead + Seek> Reader<R> {
 
     /// First sight of a unit: counts it, or says why it cannot be read at all.
     fn note(&mut self, unit: &Unit) -> Result<(), Problem> {
-        let problem = |path: &str, reason: &str| {
-            Err(Problem::new(Effect::Skipped, &unit.place, path, reason))
-        };
+        let problem = |path: &str, reason: &str| Err(Problem::new(Effect::Skipped, &unit.place, path, reason));
         let Some(bytes) = &unit.bytes else {
             let most = self.limits.resource_bytes;
-            return problem(
-                "",
-                &format!("is longer than {most} bytes and was passed over"),
-            );
+            return problem("", &format!("is longer than {most} bytes and was passed over"));
         };
         let head = match head(bytes, unit.is_entry) {
             Ok(head) => head,
             Err(error) if error.is_data() => {
-                return problem(
-                    "",
-                    "is no FHIR resource: resourceType, id or fullUrl is missing its text",
-                );
+                return problem("", "is no FHIR resource: resourceType, id or fullUrl is missing its text");
             }
             Err(_) => return problem("", "is no well-formed JSON"),
         };
         let method = head.request.and_then(|request| request.method);
         if method.as_deref() == Some("DELETE") {
-            return problem(
-                "request.method",
-                "asks to delete; an import only adds and changes",
-            );
+            return problem("request.method", "asks to delete; an import only adds and changes");
         }
         let Some(resource) = head.resource else {
             return problem("resource", "is missing");
@@ -193,16 +174,12 @@ impl<R: BufRead + Seek> Reader<R> {
                     self.index.add_url(url, kind, id);
                 }
                 match (kind, id) {
-                    (Kind::Medication | Kind::PractitionerRole, Some(id)) => {
-                        self.index_more(unit, bytes, kind, id)
-                    }
+                    (Kind::Medication | Kind::PractitionerRole, Some(id)) => self.index_more(unit, bytes, kind, id),
                     _ => Ok(()),
                 }
             }
             ("Bundle", None) => problem("", "is a Bundle inside another one, which is not read"),
-            ("MedicationOrder" | "MedicationPrescription", None) => {
-                problem("", "is of FHIR DSTU2; only R4 is read")
-            }
+            ("MedicationOrder" | "MedicationPrescription", None) => problem("", "is of FHIR DSTU2; only R4 is read"),
             (_, None) => {
                 self.ignore(name);
                 Ok(())
@@ -211,25 +188,14 @@ impl<R: BufRead + Seek> Reader<R> {
     }
 
     fn ignore(&mut self, name: String) {
-        let plain =
-            name.len() <= 64 && !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphabetic());
+        let plain = name.len() <= 64 && !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphabetic());
         let known = self.ignored.contains_key(&name) || self.ignored.len() < IGNORED_NAMES;
-        let name = if plain && known {
-            name
-        } else {
-            "other".to_owned()
-        };
+        let name = if plain && known { name } else { "other".to_owned() };
         *self.ignored.entry(name).or_default() += 1;
     }
 
     /// Keeps the names of medicines, and whom a role belongs to.
-    fn index_more(
-        &mut self,
-        unit: &Unit,
-        bytes: &[u8],
-        kind: Kind,
-        id: ResourceId,
-    ) -> Result<(), Problem> {
+    fn index_more(&mut self, unit: &Unit, bytes: &[u8], kind: Kind, id: ResourceId) -> Result<(), Problem> {
         let label = format!("{kind}/{id}");
         let value = self.parse(unit, bytes, &label)?;
         let root = Node::root(&label, kind.as_str(), &value);
@@ -255,8 +221,8 @@ impl<R: BufRead + Seek> Reader<R> {
             let most = self.limits.json_values;
             return Err(problem(&format!("has more than {most} values")));
         }
-        let mut value: Value = serde_json::from_slice(bytes)
-            .map_err(|_| problem("is no well-formed JSON, or nested too deeply"))?;
+        let mut value: Value =
+            serde_json::from_slice(bytes).map_err(|_| problem("is no well-formed JSON, or nested too deeply"))?;
         Ok(match value.get_mut("resource") {
             Some(resource) if unit.is_entry => resource.take(),
             _ => value,
@@ -268,21 +234,12 @@ impl<R: BufRead + Seek> Reader<R> {
         // What cannot be read was reported when the file was indexed.
         let bytes = unit.bytes.as_ref()?;
         let head = head(bytes, unit.is_entry).ok()?;
-        if head
-            .request
-            .is_some_and(|request| request.method.as_deref() == Some("DELETE"))
-        {
+        if head.request.is_some_and(|request| request.method.as_deref() == Some("DELETE")) {
             return None;
         }
         let resource = head.resource?;
         let kind = Kind::parse(&resource.kind?).filter(|kind| kinds.contains(kind))?;
-        Some(self.record(
-            unit,
-            bytes,
-            kind,
-            resource.id.as_deref(),
-            head.url.as_deref(),
-        ))
+        Some(self.record(unit, bytes, kind, resource.id.as_deref(), head.url.as_deref()))
     }
 
     fn record(
@@ -293,20 +250,18 @@ impl<R: BufRead + Seek> Reader<R> {
         id: Option<&str>,
         url: Option<&str>,
     ) -> Result<Entry, Problem> {
-        let place =
-            |path: &str, reason: &str| Problem::new(Effect::Skipped, &unit.place, path, reason);
+        let place = |path: &str, reason: &str| Problem::new(Effect::Skipped, &unit.place, path, reason);
         let Some(id) = source_id(id, url) else {
             let path = format!("{kind}.id");
-            return Err(place(
-                &path,
-                "is missing or no FHIR id, so a second import could not find the first",
-            ));
+            return Err(place(&path, "is missing or no FHIR id, so a second import could not find the first"));
         };
         let label = format!("{kind}/{id}");
         let value = self.parse(unit, bytes, &label)?;
         let root = Node::root(&label, kind.as_str(), &value);
         if url.is_some_and(|url| self.index.is_foreign(url)) {
-            return Err(root.problem("comes from another server than the file's first resource; import each server's file by itself"));
+            return Err(root.problem(
+                "comes from another server than the file's first resource; import each server's file by itself",
+            ));
         }
         root.refuse_modifiers()?;
         if root.has("implicitRules") {
@@ -315,30 +270,18 @@ impl<R: BufRead + Seek> Reader<R> {
         let mut notes = Vec::new();
         let index = &self.index;
         let record = match kind {
-            Kind::Organization => {
-                Record::Organization(OrganizationRecord::from_node(id, &root, &mut notes)?)
+            Kind::Organization => Record::Organization(OrganizationRecord::from_node(id, &root, &mut notes)?),
+            Kind::Practitioner => Record::Practitioner(PractitionerRecord::from_node(id, &root, &mut notes)?),
+            Kind::Patient => Record::Patient(PatientRecord::from_node(id, &root, index, &mut notes)?),
+            Kind::MedicationRequest => {
+                Record::Prescription(Box::new(PrescriptionRecord::from_node(id, &root, index, &mut notes)?))
             }
-            Kind::Practitioner => {
-                Record::Practitioner(PractitionerRecord::from_node(id, &root, &mut notes)?)
-            }
-            Kind::Patient => {
-                Record::Patient(PatientRecord::from_node(id, &root, index, &mut notes)?)
-            }
-            Kind::MedicationRequest => Record::Prescription(Box::new(
-                PrescriptionRecord::from_node(id, &root, index, &mut notes)?,
-            )),
-            Kind::Appointment => {
-                Record::Appointment(AppointmentRecord::from_node(id, &root, index, &mut notes)?)
-            }
+            Kind::Appointment => Record::Appointment(AppointmentRecord::from_node(id, &root, index, &mut notes)?),
             Kind::Medication | Kind::PractitionerRole => {
                 return Err(root.problem("is no record of its own"));
             }
         };
-        Ok(Entry {
-            place: unit.place.clone(),
-            record,
-            notes,
-        })
+        Ok(Entry { place: unit.place.clone(), record, notes })
     }
 }
 
@@ -361,11 +304,7 @@ fn head(bytes: &[u8], is_entry: bool) -> serde_json::Result<EntryHead> {
     if is_entry {
         return serde_json::from_slice(bytes);
     }
-    Ok(EntryHead {
-        url: None,
-        resource: Some(serde_json::from_slice(bytes)?),
-        request: None,
-    })
+    Ok(EntryHead { url: None, resource: Some(serde_json::from_slice(bytes)?), request: None })
 }
 
 /// The id that a resource has, or that its `fullUrl` gives it.
@@ -387,14 +326,10 @@ fn unreadable(error: &io::Error) -> Problem {
 fn broken(error: &SplitError) -> Problem {
     match error {
         SplitError::Io(error) => unreadable(error),
-        SplitError::NoBundle => {
-            file_problem("has a list named entry, but is no Bundle; this is no FHIR R4")
+        SplitError::NoBundle => file_problem("has a list named entry, but is no Bundle; this is no FHIR R4"),
+        SplitError::Malformed { truncated: true, .. } => file_problem("ends in the middle; nothing of it was imported"),
+        SplitError::Malformed { line, .. } => {
+            file_problem(&format!("is no well-formed JSON from line {line} on; nothing of it was imported"))
         }
-        SplitError::Malformed {
-            truncated: true, ..
-        } => file_problem("ends in the middle; nothing of it was imported"),
-        SplitError::Malformed { line, .. } => file_problem(&format!(
-            "is no well-formed JSON from line {line} on; nothing of it was imported"
-        )),
     }
 }

@@ -121,9 +121,7 @@ pub struct Identifier {
 
 impl fmt::Debug for Identifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identifier")
-            .field("system", &self.system)
-            .finish_non_exhaustive()
+        f.debug_struct("Identifier").field("system", &self.system).finish_non_exhaustive()
     }
 }
 
@@ -158,17 +156,13 @@ pub struct IdentifierFilter {
 
 impl fmt::Debug for IdentifierFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IdentifierFilter")
-            .field("system", &self.system)
-            .finish_non_exhaustive()
+        f.debug_struct("IdentifierFilter").field("system", &self.system).finish_non_exhaustive()
     }
 }
 
 /// An identifier filter that names nothing, or more than one thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "write an identifier as system|value, |value, value or system|, with \\ before a | or , inside"
-)]
+#[error("write an identifier as system|value, |value, value or system|, with \\ before a | or , inside")]
 pub struct InvalidFilter;
 
 impl FromStr for IdentifierFilter {
@@ -191,16 +185,9 @@ impl FromStr for IdentifierFilter {
         }
         let filled = |part: &String| !part.is_empty();
         match parts.as_slice() {
-            [value] if filled(value) => Ok(Self {
-                system: SystemFilter::Any,
-                value: Some(value.clone()),
-            }),
+            [value] if filled(value) => Ok(Self { system: SystemFilter::Any, value: Some(value.clone()) }),
             [system, value] if filled(system) || filled(value) => Ok(Self {
-                system: if system.is_empty() {
-                    SystemFilter::None
-                } else {
-                    SystemFilter::Is(system.clone())
-                },
+                system: if system.is_empty() { SystemFilter::None } else { SystemFilter::Is(system.clone()) },
                 value: Some(value.clone()).filter(filled),
             }),
             _ => Err(InvalidFilter),
@@ -223,10 +210,6 @@ impl IdentifierFilter {
             SystemFilter::None => identifier.system.is_none(),
             SystemFilter::Is(system) => identifier.system.as_ref() == Some(system),
         };
-        system
-            && self
-                .value
-                .as_ref()
-                .is_none_or(|value| *value == identifier.value)
+        system && self.value.as_ref().is_none_or(|value| *value == identifier.value)
     }
 }

@@ -51,10 +51,7 @@ pub(super) struct Scanner<R> {
 
 impl<R: BufRead> Scanner<R> {
     pub fn new(reader: R) -> Self {
-        Self {
-            reader,
-            newlines: 0,
-        }
+        Self { reader, newlines: 0 }
     }
 
     pub fn get_mut(&mut self) -> &mut R {
@@ -115,11 +112,7 @@ impl<R: BufRead> Scanner<R> {
                 Err(error) => return Err(error.into()),
             };
             if buffer.is_empty() {
-                return if walk.in_scalar() {
-                    Ok(())
-                } else {
-                    Err(ScanError::Truncated)
-                };
+                return if walk.in_scalar() { Ok(()) } else { Err(ScanError::Truncated) };
             }
             let (taken, ended, newlines) = walk.step(buffer)?;
             capture.push(&buffer[..taken], most);

@@ -56,14 +56,7 @@ const MAX_KEY: usize = 256;
 impl<R: BufRead> Splitter<R> {
     /// Begins at the reader's position.
     pub fn new(reader: R, layout: Layout, most: usize) -> Self {
-        Self {
-            scanner: Scanner::new(reader),
-            layout,
-            most,
-            line: 0,
-            bundles: 0,
-            open: None,
-        }
+        Self { scanner: Scanner::new(reader), layout, most, line: 0, bundles: 0, open: None }
     }
 
     /// Goes back to where the file begins.
@@ -159,13 +152,7 @@ impl<R: BufRead> Splitter<R> {
             let is_bundle = open.is_bundle;
             self.open = None;
             // What follows the list is passed over, but must still be JSON.
-            self.fields(
-                &mut Capture {
-                    bytes: Vec::new(),
-                    over: true,
-                },
-                Some(is_bundle),
-            )?;
+            self.fields(&mut Capture { bytes: Vec::new(), over: true }, Some(is_bundle))?;
             return Ok(None);
         }
         let mut capture = Capture::default();
@@ -175,11 +162,7 @@ impl<R: BufRead> Splitter<R> {
             nth => format!("bundle {nth} entry[{}]", open.next),
         };
         open.next += 1;
-        Ok(Some(Unit {
-            place,
-            bytes: (!capture.over).then_some(capture.bytes),
-            is_entry: true,
-        }))
+        Ok(Some(Unit { place, bytes: (!capture.over).then_some(capture.bytes), is_entry: true }))
     }
 
     fn unexpected(&mut self) -> StepError {
@@ -241,10 +224,7 @@ impl<R: BufRead> Splitter<R> {
                     whole.over |= value.over;
                 }
                 _ => {
-                    let mut value = Capture {
-                        bytes: Vec::new(),
-                        over: whole.over,
-                    };
+                    let mut value = Capture { bytes: Vec::new(), over: whole.over };
                     let room = self.most.saturating_sub(whole.bytes.len());
                     self.scanner.value(&mut value, room)?;
                     whole.push(&value.bytes, self.most);

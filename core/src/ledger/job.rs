@@ -58,7 +58,10 @@ impl FromStr for Queue {
     type Err = UnknownQueue;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        Queue::ALL.into_iter().find(|queue| queue.as_str() == name).ok_or_else(|| UnknownQueue(name.chars().take(40).collect()))
+        Queue::ALL
+            .into_iter()
+            .find(|queue| queue.as_str() == name)
+            .ok_or_else(|| UnknownQueue(name.chars().take(40).collect()))
     }
 }
 

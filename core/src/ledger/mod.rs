@@ -4,6 +4,6 @@ mod job;
 mod outcome;
 mod registry;
 
-pub use job::{Backoff, Enqueued, Job, JobError, JobResult, NewJob, Policy, Priority, Queue, Verdict, UnknownQueue};
-pub use outcome::{Claimed, Ending, Finish, Fence};
+pub use job::{Backoff, Enqueued, Job, JobError, JobResult, NewJob, Policy, Priority, Queue, UnknownQueue, Verdict};
+pub use outcome::{Claimed, Ending, Fence, Finish};
 pub use registry::{Kind, Registry};

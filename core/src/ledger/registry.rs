@@ -64,7 +64,9 @@ impl Registry {
                 Box::pin(async move {
                     match job {
                         Ok(job) => job.run(&ctx).await,
-                        Err(problem) => Err(JobError::Never(format!("its args cannot be read: {}", what_is_wrong(&problem)))),
+                        Err(problem) => {
+                            Err(JobError::Never(format!("its args cannot be read: {}", what_is_wrong(&problem))))
+                        }
                     }
                 })
             },
@@ -84,7 +86,8 @@ impl Registry {
 
     /// Every kind once, by name.
     pub fn kinds(&self) -> Vec<&Kind> {
-        let mut all: Vec<_> = self.kinds.iter().filter(|(name, kind)| **name == kind.name).map(|(_, kind)| kind).collect();
+        let mut all: Vec<_> =
+            self.kinds.iter().filter(|(name, kind)| **name == kind.name).map(|(_, kind)| kind).collect();
         all.sort_by_key(|kind| kind.name);
         all
     }

@@ -62,15 +62,13 @@ impl EmailAddress {
                 _ => return Err(AddressError::Malformed),
             }
         };
-        let address =
-            lettre::Address::new(user, &domain).map_err(|_ignored| AddressError::Malformed)?;
+        let address = lettre::Address::new(user, &domain).map_err(|_ignored| AddressError::Malformed)?;
         let text: &str = address.as_ref();
         if text.len() > MAX_ADDRESS_OCTETS {
             return Err(AddressError::TooLong);
         }
         // A quoted local part may hold spaces and brackets; such a mailbox is not worth the risk.
-        let unsafe_octet =
-            |b: u8| b <= b' ' || b >= 0x7f || matches!(b, b'<' | b'>' | b'"' | b'\\');
+        let unsafe_octet = |b: u8| b <= b' ' || b >= 0x7f || matches!(b, b'<' | b'>' | b'"' | b'\\');
         if text.bytes().any(unsafe_octet) {
             return Err(AddressError::Malformed);
         }
@@ -179,10 +177,8 @@ impl MessageId {
     /// The id of the message `message` as sent from `domain` (the domain of the sender's address).
     #[must_use]
     pub fn derive(message: Uuid, domain: &str) -> Self {
-        let digest = Sha256::new()
-            .chain_update(b"pulsecal message id v1\0")
-            .chain_update(message.as_bytes())
-            .finalize();
+        let digest =
+            Sha256::new().chain_update(b"pulsecal message id v1\0").chain_update(message.as_bytes()).finalize();
         let mut text = String::with_capacity(34 + domain.len());
         text.push('<');
         for byte in digest.iter().take(16) {
@@ -191,11 +187,7 @@ impl MessageId {
         let local = text.len();
         text.push('@');
         // Whatever the caller took for a domain, nothing of it can end the header.
-        text.extend(
-            domain
-                .chars()
-                .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-')),
-        );
+        text.extend(domain.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-')));
         text.push('>');
         Self { text, local }
     }
@@ -233,17 +225,9 @@ mod tests {
 
     #[test]
     fn address_refuses_what_could_break_a_command() {
-        for bad in [
-            "a@example.org\r\nRCPT TO:<b@example.org>",
-            "a\n@example.org",
-            "a\0@example.org",
-            "\ta@example.org",
-        ] {
-            assert_eq!(
-                EmailAddress::parse(bad),
-                Err(AddressError::ControlCharacter),
-                "{bad:?}"
-            );
+        for bad in ["a@example.org\r\nRCPT TO:<b@example.org>", "a\n@example.org", "a\0@example.org", "\ta@example.org"]
+        {
+            assert_eq!(EmailAddress::parse(bad), Err(AddressError::ControlCharacter), "{bad:?}");
         }
         for bad in [
             "",
@@ -256,16 +240,9 @@ mod tests {
             "a@exa mple.org",
             "a,b@c@example.org",
         ] {
-            assert_eq!(
-                EmailAddress::parse(bad),
-                Err(AddressError::Malformed),
-                "{bad:?}"
-            );
+            assert_eq!(EmailAddress::parse(bad), Err(AddressError::Malformed), "{bad:?}");
         }
-        assert_eq!(
-            EmailAddress::parse("jürgen@example.org"),
-            Err(AddressError::NotAscii)
-        );
+        assert_eq!(EmailAddress::parse("jürgen@example.org"), Err(AddressError::NotAscii));
         let long = format!("a@{}.example.org", "b".repeat(260));
         assert_eq!(EmailAddress::parse(&long), Err(AddressError::TooLong));
     }
@@ -278,15 +255,9 @@ mod tests {
 
     #[test]
     fn display_name_is_one_bounded_line() {
-        assert_eq!(
-            DisplayName::new("Dr. Ada\r\nBcc: x@example.org\0").as_str(),
-            "Dr. Ada Bcc: x@example.org"
-        );
+        assert_eq!(DisplayName::new("Dr. Ada\r\nBcc: x@example.org\0").as_str(), "Dr. Ada Bcc: x@example.org");
         assert_eq!(DisplayName::new("\u{202e}evil\u{2069}").as_str(), "evil");
-        assert_eq!(
-            DisplayName::new(&"ä".repeat(200)).as_str().chars().count(),
-            80
-        );
+        assert_eq!(DisplayName::new(&"ä".repeat(200)).as_str().chars().count(), 80);
         assert_eq!(DisplayName::new("\r\n").as_str(), "");
     }
 
@@ -298,13 +269,7 @@ mod tests {
         assert_ne!(id, MessageId::derive(two, "mail.example.org"));
         assert_eq!(id.local_part().len(), 32);
         assert!(id.local_part().bytes().all(|b| b.is_ascii_hexdigit()));
-        assert_eq!(
-            id.as_str(),
-            format!("<{}@mail.example.org>", id.local_part())
-        );
-        assert_eq!(
-            MessageId::derive(one, "a>\r\nX: b").as_str(),
-            format!("<{}@aXb>", id.local_part())
-        );
+        assert_eq!(id.as_str(), format!("<{}@mail.example.org>", id.local_part()));
+        assert_eq!(MessageId::derive(one, "a>\r\nX: b").as_str(), format!("<{}@aXb>", id.local_part()));
     }
 }

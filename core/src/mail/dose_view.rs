@@ -61,9 +61,7 @@ impl DoseChoice {
     /// Reads the value of `?choice=`; `None` for anything else.
     #[must_use]
     pub fn from_query(value: &str) -> Option<Self> {
-        [Self::Taken, Self::Skip, Self::Snooze]
-            .into_iter()
-            .find(|choice| choice.as_query() == value)
+        [Self::Taken, Self::Skip, Self::Snooze].into_iter().find(|choice| choice.as_query() == value)
     }
 }
 
@@ -90,10 +88,7 @@ impl DoseAnswer {
             "skip" => Some(Self::Skip),
             other => {
                 let minutes = other.strip_prefix("later-")?;
-                SNOOZE_MINUTES
-                    .into_iter()
-                    .find(|m| m.to_string() == minutes)
-                    .map(Self::Snooze)
+                SNOOZE_MINUTES.into_iter().find(|m| m.to_string() == minutes).map(Self::Snooze)
             }
         }
     }
@@ -158,11 +153,7 @@ impl Permitted {
         let when_where = from(PrivacyLevel::WhenWhere);
         let provider = from(PrivacyLevel::Provider);
         let medicine = from(PrivacyLevel::Medicine);
-        let sender = if when_where {
-            facts.clinic_name
-        } else {
-            facts.discreet_name
-        };
+        let sender = if when_where { facts.clinic_name } else { facts.discreet_name };
         Self {
             lang: facts.locale.lang(),
             dir: facts.locale.dir(),
@@ -171,8 +162,7 @@ impl Permitted {
             // One line each: a line break in a name must not forge a line of the text part.
             sender: one_line(sender),
             clinic_phone: facts.clinic_phone.filter(|_| when_where).map(one_line),
-            when: when_where
-                .then(|| LocalMoment::new(facts.due_at, facts.zone, facts.locale).to_string()),
+            when: when_where.then(|| LocalMoment::new(facts.due_at, facts.zone, facts.locale).to_string()),
             prescriber: facts.prescriber.filter(|_| provider).map(one_line),
             medicine: medicine.then(|| one_line(facts.medicine)),
             dosage: medicine.then(|| one_line(facts.dosage)),
@@ -205,25 +195,11 @@ impl DoseMailView {
     /// be neutral itself, because it is shown at every level.
     #[must_use]
     pub fn new(facts: &DoseFacts<'_>, answer_url: &Url) -> Self {
-        let Permitted {
-            lang,
-            dir,
-            level,
-            step,
-            sender,
-            clinic_phone,
-            when,
-            prescriber,
-            medicine,
-            dosage,
-        } = Permitted::new(facts);
+        let Permitted { lang, dir, level, step, sender, clinic_phone, when, prescriber, medicine, dosage } =
+            Permitted::new(facts);
         let link = |choice: DoseChoice| {
             (facts.level >= PrivacyLevel::WhenWhere).then(|| {
-                let glue = if answer_url.query().is_some() {
-                    '&'
-                } else {
-                    '?'
-                };
+                let glue = if answer_url.query().is_some() { '&' } else { '?' };
                 format!("{answer_url}{glue}choice={}", choice.as_query())
             })
         };

@@ -58,10 +58,7 @@ impl OutgoingMail {
             .boundary(format!("=_{}", self.message_id.local_part()))
             .singlepart(part(ContentType::TEXT_PLAIN, &self.rendered.text))
             .singlepart(part(ContentType::TEXT_HTML, &self.rendered.html));
-        builder
-            .multipart(body)
-            .expect("From and To are set, which is all it asks for")
-            .formatted()
+        builder.multipart(body).expect("From and To are set, which is all it asks for").formatted()
     }
 
     /// The envelope: from the return path to the one recipient, bounces tracked by the message id.
@@ -78,9 +75,8 @@ fn fixed_header(name: &'static str, value: &str) -> HeaderValue {
 /// ASCII text in lines that are short enough goes as it is; for anything else lettre chooses
 /// between quoted-printable and base64.
 fn part(kind: ContentType, content: &str) -> SinglePart {
-    let plain = content.is_ascii()
-        && !content.contains(['\0', '\r'])
-        && content.split('\n').all(|line| line.len() <= MAX_LINE);
+    let plain =
+        content.is_ascii() && !content.contains(['\0', '\r']) && content.split('\n').all(|line| line.len() <= MAX_LINE);
     let body = if plain {
         let crlf = content.replace('\n', "\r\n").into_bytes();
         Body::dangerous_pre_encoded(crlf, ContentTransferEncoding::SevenBit)
@@ -106,11 +102,7 @@ mod tests {
             reply_to: None,
             message_id: MessageId::derive(Uuid::from_u128(7), "example.org"),
             date: "2026-11-23T07:00:00Z".parse().expect("instant"),
-            rendered: Rendered {
-                subject: subject.to_owned(),
-                text: text.to_owned(),
-                html: html.to_owned(),
-            },
+            rendered: Rendered { subject: subject.to_owned(), text: text.to_owned(), html: html.to_owned() },
             return_path: address("bounce@example.org"),
         }
     }
@@ -131,27 +123,14 @@ mod tests {
 
     #[test]
     fn message_has_its_headers_once_and_text_before_html() {
-        let mut mail = mail(
-            "Example Clinic",
-            "A subject",
-            "The text\n.\nlast",
-            "<p>The page</p>\n",
-        );
+        let mut mail = mail("Example Clinic", "A subject", "The text\n.\nlast", "<p>The page</p>\n");
         mail.reply_to = Some(EmailAddress::parse("desk@example.org").expect("address"));
         let bytes = mail.to_bytes();
         assert_eq!(bytes, mail.to_bytes(), "the same bytes at every try");
         assert_fit_for_the_wire(&bytes);
         let message = parsed(&bytes);
         let only = |name: &str| {
-            assert_eq!(
-                message
-                    .headers()
-                    .iter()
-                    .filter(|h| h.name() == name)
-                    .count(),
-                1,
-                "{name}"
-            );
+            assert_eq!(message.headers().iter().filter(|h| h.name() == name).count(), 1, "{name}");
             message.header_raw(name).expect("present").trim().to_owned()
         };
         assert_eq!(only("Message-ID"), mail.message_id.as_str());
@@ -163,34 +142,15 @@ mod tests {
         assert_eq!(only("MIME-Version"), "1.0");
         assert_eq!(only("Date"), "Mon, 23 Nov 2026 07:00:00 +0000");
         let from = message.from().and_then(|from| from.first()).expect("From");
-        assert_eq!(
-            from,
-            &Addr::new(Some("Example Clinic"), "reminders@example.org")
-        );
+        assert_eq!(from, &Addr::new(Some("Example Clinic"), "reminders@example.org"));
         assert!(message.cc().is_none() && message.bcc().is_none());
         let kinds: Vec<_> = message.parts[1..]
             .iter()
-            .map(|part| {
-                part.content_type()
-                    .expect("typed")
-                    .subtype()
-                    .expect("subtype")
-                    .to_owned()
-            })
+            .map(|part| part.content_type().expect("typed").subtype().expect("subtype").to_owned())
             .collect();
         assert_eq!(kinds, ["plain", "html"]);
-        assert_eq!(
-            message
-                .body_text(0)
-                .expect("text")
-                .replace("\r\n", "\n")
-                .trim_end(),
-            "The text\n.\nlast"
-        );
-        assert_eq!(
-            message.body_html(0).expect("html").trim_end(),
-            "<p>The page</p>"
-        );
+        assert_eq!(message.body_text(0).expect("text").replace("\r\n", "\n").trim_end(), "The text\n.\nlast");
+        assert_eq!(message.body_html(0).expect("html").trim_end(), "<p>The page</p>");
     }
 
     #[test]
@@ -209,19 +169,11 @@ mod tests {
             assert_fit_for_the_wire(&bytes);
             let message = parsed(&bytes);
             assert!(message.bcc().is_none(), "{attack:?}");
-            let to: Vec<_> = message
-                .to()
-                .expect("To")
-                .iter()
-                .map(|a| a.address().unwrap_or_default().to_owned())
-                .collect();
+            let to: Vec<_> =
+                message.to().expect("To").iter().map(|a| a.address().unwrap_or_default().to_owned()).collect();
             assert_eq!(to, ["jana.probe@example.org"], "{attack:?}");
-            let from: Vec<_> = message
-                .from()
-                .expect("From")
-                .iter()
-                .map(|a| a.address().unwrap_or_default().to_owned())
-                .collect();
+            let from: Vec<_> =
+                message.from().expect("From").iter().map(|a| a.address().unwrap_or_default().to_owned()).collect();
             assert_eq!(from, ["reminders@example.org"], "{attack:?}");
             assert_eq!(message.headers().len(), 9, "{attack:?}");
         }
@@ -233,38 +185,25 @@ mod tests {
         let subject = format!("Erinnerung für {} 🕗", "ä".repeat(150));
         let text = format!("Grüße {}\nEnde", "lang ".repeat(400));
         let html = format!("<p>{}</p>", "x".repeat(3000));
+        let short = "Grüße\n";
         let bytes = mail(name, &subject, &text, &html).to_bytes();
         assert_fit_for_the_wire(&bytes);
         let message = parsed(&bytes);
-        assert_eq!(
-            message
-                .from()
-                .and_then(|f| f.first())
-                .and_then(|a| a.name()),
-            Some(name)
-        );
+        assert_eq!(message.from().and_then(|f| f.first()).and_then(|a| a.name()), Some(name));
         assert_eq!(message.subject(), Some(subject.as_str()));
-        assert_eq!(
-            message
-                .body_text(0)
-                .expect("text")
-                .replace("\r\n", "\n")
-                .trim_end(),
-            text
-        );
+        assert_eq!(message.body_text(0).expect("text").replace("\r\n", "\n").trim_end(), text);
         assert_eq!(message.body_html(0).expect("html").trim_end(), html);
+        let bytes = mail(name, &subject, short, short).to_bytes();
+        assert_fit_for_the_wire(&bytes);
+        assert_eq!(parsed(&bytes).body_text(0).expect("text").trim_end(), "Grüße");
     }
 
     #[test]
     fn envelope_is_the_return_path_and_the_one_recipient() {
         let mail = mail("", "s", "t", "h");
-        let expected =
-            Envelope::new(mail.return_path.clone(), mail.to.clone()).tracked_by(&mail.message_id);
+        let expected = Envelope::new(mail.return_path.clone(), mail.to.clone()).tracked_by(&mail.message_id);
         assert_eq!(mail.envelope(), expected);
         let bytes = mail.to_bytes();
-        assert_eq!(
-            parsed(&bytes).header_raw("From").map(str::trim),
-            Some("reminders@example.org")
-        );
+        assert_eq!(parsed(&bytes).header_raw("From").map(str::trim), Some("reminders@example.org"));
     }
 }

@@ -16,14 +16,11 @@ mod wording;
 
 pub use address::{AddressError, DisplayName, EmailAddress, MessageId};
 pub use dose_view::{
-    DoseAnswer, DoseAnsweredView, DoseChoice, DoseFacts, DoseForm, DoseMailView, DosePageView,
-    ReminderStep, SNOOZE_MINUTES,
+    DoseAnswer, DoseAnsweredView, DoseChoice, DoseFacts, DoseForm, DoseMailView, DosePageView, ReminderStep,
+    SNOOZE_MINUTES,
 };
 pub use message::OutgoingMail;
 pub use privacy::{PrivacyLevel, UnknownPrivacyLevel};
-pub use smtp::{
-    Delivery, Envelope, SmtpConfig, SmtpConfigError, SmtpTimeouts, SmtpTransport, Stage,
-    StartTlsPolicy,
-};
+pub use smtp::{Delivery, Envelope, SmtpConfig, SmtpConfigError, SmtpTimeouts, SmtpTransport, Stage, StartTlsPolicy};
 pub use template::{MEDICATION_REMINDER, Rendered, TemplateError, Templates};
 pub use wording::{LocalMoment, Locale};

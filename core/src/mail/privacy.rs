@@ -4,9 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// The patient's choice of what may be written in a mail, its subject, preheader, sender name and
 /// links. Each level allows all that the ones before it allow. The default is the lowest.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(try_from = "i16", into = "i16")]
 pub enum PrivacyLevel {
     /// 0: that there is an update, from the clinic's discreet name. Nothing else.
@@ -54,14 +52,8 @@ mod tests {
         for level in 0..4_i16 {
             let read = PrivacyLevel::try_from(level).expect("a level");
             assert_eq!(i16::from(read), level);
-            assert_eq!(
-                serde_json::to_string(&read).expect("json"),
-                level.to_string()
-            );
-            assert_eq!(
-                serde_json::from_str::<PrivacyLevel>(&level.to_string()).expect("json"),
-                read
-            );
+            assert_eq!(serde_json::to_string(&read).expect("json"), level.to_string());
+            assert_eq!(serde_json::from_str::<PrivacyLevel>(&level.to_string()).expect("json"), read);
         }
         for bad in [-1, 4] {
             assert_eq!(PrivacyLevel::try_from(bad), Err(UnknownPrivacyLevel(bad)));

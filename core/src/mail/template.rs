@@ -71,11 +71,8 @@ impl Templates {
     pub fn new() -> Result<Self, TemplateError> {
         let mut tera = Tera::new();
         tera.autoescape_on([".html"]);
-        tera.add_raw_templates(SOURCES.iter().copied())
-            .map_err(|error| TemplateError::Parse(error.to_string()))?;
-        Ok(Self {
-            tera: Arc::new(tera),
-        })
+        tera.add_raw_templates(SOURCES.iter().copied()).map_err(|error| TemplateError::Parse(error.to_string()))?;
+        Ok(Self { tera: Arc::new(tera) })
     }
 
     /// Renders the three parts of the mail `kind`.
@@ -83,11 +80,7 @@ impl Templates {
     /// # Errors
     /// [`TemplateError::Unknown`] for a kind without templates, [`TemplateError::Render`] if the
     /// view lacks something that they use.
-    pub fn render_mail<V: Serialize>(
-        &self,
-        kind: &str,
-        view: &V,
-    ) -> Result<Rendered, TemplateError> {
+    pub fn render_mail<V: Serialize>(&self, kind: &str, view: &V) -> Result<Rendered, TemplateError> {
         let part = |file: &str| format!("mail/{kind}/{file}");
         let mut context = context_of(kind, view)?;
         let subject = one_line(&self.render(&part("subject.txt"), &context)?);
@@ -105,29 +98,21 @@ impl Templates {
     ///
     /// # Errors
     /// As [`Templates::render_mail`].
-    pub fn render_page<V: Serialize>(
-        &self,
-        name: &str,
-        csp_nonce: &str,
-        view: &V,
-    ) -> Result<String, TemplateError> {
+    pub fn render_page<V: Serialize>(&self, name: &str, csp_nonce: &str, view: &V) -> Result<String, TemplateError> {
         let mut context = context_of(name, view)?;
         context.insert("csp_nonce", csp_nonce);
         self.render(&format!("pages/{name}.html"), &context)
     }
 
     fn render(&self, name: &str, context: &Context) -> Result<String, TemplateError> {
-        self.tera
-            .render(name, context)
-            .map_err(|error| match error.kind() {
-                tera::ErrorKind::TemplateNotFound(_) => TemplateError::Unknown(name.to_owned()),
-                // tera quotes the values it stumbled over, so its own text stays out of the error.
-                _ => TemplateError::Render(name.to_owned()),
-            })
+        self.tera.render(name, context).map_err(|error| match error.kind() {
+            tera::ErrorKind::TemplateNotFound(_) => TemplateError::Unknown(name.to_owned()),
+            // tera quotes the values it stumbled over, so its own text stays out of the error.
+            _ => TemplateError::Render(name.to_owned()),
+        })
     }
 }
 
 fn context_of<V: Serialize>(name: &str, view: &V) -> Result<Context, TemplateError> {
-    Context::from_serialize(view)
-        .map_err(|_may_quote_values| TemplateError::Render(name.to_owned()))
+    Context::from_serialize(view).map_err(|_may_quote_values| TemplateError::Render(name.to_owned()))
 }

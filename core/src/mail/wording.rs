@@ -32,15 +32,7 @@ impl Locale {
     }
 
     fn weekday(self, moment: &DateTime<Tz>) -> &'static str {
-        const EN: [&str; 7] = [
-            "Monday",
-            "Tuesday",
-            "Wednesday",
-            "Thursday",
-            "Friday",
-            "Saturday",
-            "Sunday",
-        ];
+        const EN: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
         match self {
             Self::En => EN[moment.weekday().num_days_from_monday() as usize],
         }
@@ -81,21 +73,14 @@ impl LocalMoment {
     /// `instant` as seen in `zone`, written for `locale`.
     #[must_use]
     pub fn new(instant: DateTime<Utc>, zone: Tz, locale: Locale) -> Self {
-        Self {
-            moment: instant.with_timezone(&zone),
-            locale,
-        }
+        Self { moment: instant.with_timezone(&zone), locale }
     }
 }
 
 impl Display for LocalMoment {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let offset = self.moment.offset().fix().local_minus_utc();
-        let (sign, offset) = if offset < 0 {
-            ('-', -offset)
-        } else {
-            ('+', offset)
-        };
+        let (sign, offset) = if offset < 0 { ('-', -offset) } else { ('+', offset) };
         write!(
             f,
             "{} {} {} {}, {:02}:{:02} ({}, UTC{sign}{:02}:{:02})",
@@ -141,13 +126,7 @@ mod tests {
     fn both_passes_through_the_autumn_fold_differ_by_their_offset() {
         let first = shown("2026-10-25T00:30:00Z", chrono_tz::Europe::Berlin);
         let second = shown("2026-10-25T01:30:00Z", chrono_tz::Europe::Berlin);
-        assert_eq!(
-            first,
-            "Sunday 25 October 2026, 02:30 (Europe/Berlin, UTC+02:00)"
-        );
-        assert_eq!(
-            second,
-            "Sunday 25 October 2026, 02:30 (Europe/Berlin, UTC+01:00)"
-        );
+        assert_eq!(first, "Sunday 25 October 2026, 02:30 (Europe/Berlin, UTC+02:00)");
+        assert_eq!(second, "Sunday 25 October 2026, 02:30 (Europe/Berlin, UTC+01:00)");
     }
 }

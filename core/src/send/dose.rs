@@ -13,8 +13,8 @@ use crate::ids::{Ids, MessageRowId, OrgId};
 use crate::ledger::{Ending, Fence, Finish, JobError, JobResult, Verdict};
 use crate::links::{DoseLink, Links};
 use crate::mail::{
-    Delivery, DisplayName, DoseFacts, DoseMailView, EmailAddress, Locale, MEDICATION_REMINDER, MessageId, OutgoingMail, PrivacyLevel, ReminderStep,
-    Templates,
+    Delivery, DisplayName, DoseFacts, DoseMailView, EmailAddress, Locale, MEDICATION_REMINDER, MessageId, OutgoingMail,
+    PrivacyLevel, ReminderStep, Templates,
 };
 use crate::send::{Batcher, Mailer};
 use crate::store::audit::{self, Actor, Entry};
@@ -52,7 +52,15 @@ enum Promise {
 
 impl DoseSender {
     /// Puts the parts together and starts the batches.
-    pub fn start(db: &Db, clock: Clock, ids: Ids, mailer: Mailer, templates: Templates, links: Links, from: EmailAddress) -> Self {
+    pub fn start(
+        db: &Db,
+        clock: Clock,
+        ids: Ids,
+        mailer: Mailer,
+        templates: Templates,
+        links: Links,
+        from: EmailAddress,
+    ) -> Self {
         let domain: Arc<str> = from.domain().into();
         let (promise_db, record_db) = (db.clone(), db.clone());
         let promise = Batcher::start(BATCH, 2, move |asked: Vec<(DoseStep, Fence)>| {
@@ -99,19 +107,43 @@ impl DoseSender {
                 self.close(step, fence, id, "failed", None, Some(why.clone()), Ending::Dead(why)).await
             }
             Delivery::Refused { code, stage, text, .. } => {
-                self.again(step, fence, id, format!("the mail server refused it for now ({}): {code} {text}", stage.as_str()), last_attempt).await
+                self.again(
+                    step,
+                    fence,
+                    id,
+                    format!("the mail server refused it for now ({}): {code} {text}", stage.as_str()),
+                    last_attempt,
+                )
+                .await
             }
-            Delivery::NotSent { stage, reason } => self.again(step, fence, id, format!("not sent ({}): {reason}", stage.as_str()), last_attempt).await,
+            Delivery::NotSent { stage, reason } => {
+                self.again(step, fence, id, format!("not sent ({}): {reason}", stage.as_str()), last_attempt).await
+            }
         }
     }
 
     /// Nothing was sent: the message waits for the next attempt, or has failed with the last.
-    async fn again(&self, step: DoseStep, fence: Fence, id: MessageRowId, why: String, last_attempt: bool) -> JobResult {
+    async fn again(
+        &self,
+        step: DoseStep,
+        fence: Fence,
+        id: MessageRowId,
+        why: String,
+        last_attempt: bool,
+    ) -> JobResult {
         if last_attempt {
             return self.close(step, fence, id, "failed", None, Some(why.clone()), Ending::Dead(why)).await;
         }
         // The runner finishes the job as a retry; this only frees the message for it.
-        let recorded = Recorded { id, occurrence: step.occurrence, org: step.org, fence, state: "planned", reply: None, reason: Some(why.clone()) };
+        let recorded = Recorded {
+            id,
+            occurrence: step.occurrence,
+            org: step.org,
+            fence,
+            state: "planned",
+            reply: None,
+            reason: Some(why.clone()),
+        };
         let keep = Finish { fence, ending: Ending::Retry(DateTime::<Utc>::MAX_UTC, String::new()) };
         self.recorded((recorded, keep)).await;
         Err(JobError::Retry(why))
@@ -147,12 +179,20 @@ impl DoseSender {
 }
 
 impl Parts {
-    fn mail_of(&self, subject: &DoseSubject, step: DoseStep, id: MessageRowId, now: DateTime<Utc>) -> Result<OutgoingMail, String> {
+    fn mail_of(
+        &self,
+        subject: &DoseSubject,
+        step: DoseStep,
+        id: MessageRowId,
+        now: DateTime<Utc>,
+    ) -> Result<OutgoingMail, String> {
         let address = subject.email.as_deref().ok_or("the patient has no address")?;
         let to = EmailAddress::parse(address).map_err(|error| error.to_string())?;
         let zone: Zone = subject.zone.parse().map_err(|_| "its zone is none")?;
         let facts = dose_facts(subject, zone, step.step);
-        let page = self.links.dose_page(DoseLink { org: subject.org, dose: subject.occurrence }, now + TimeDelta::days(LINK_DAYS));
+        let page = self
+            .links
+            .dose_page(DoseLink { org: subject.org, dose: subject.occurrence }, now + TimeDelta::days(LINK_DAYS));
         let view = DoseMailView::new(&facts, &page.map_err(|error| error.to_string())?);
         let rendered = self.templates.render_mail(MEDICATION_REMINDER, &view).map_err(|error| error.to_string())?;
         Ok(OutgoingMail {
@@ -170,7 +210,11 @@ impl Parts {
 
 /// What mail and page of a dose start from; the level is that of a proven address only.
 pub fn dose_facts(subject: &DoseSubject, zone: Zone, step: i16) -> DoseFacts<'_> {
-    let level = if subject.email_verified { PrivacyLevel::try_from(subject.privacy_level).unwrap_or_default() } else { PrivacyLevel::default() };
+    let level = if subject.email_verified {
+        PrivacyLevel::try_from(subject.privacy_level).unwrap_or_default()
+    } else {
+        PrivacyLevel::default()
+    };
     DoseFacts {
         level,
         step: ReminderStep::from_index(u8::try_from(step).unwrap_or(u8::MAX)),
@@ -239,7 +283,8 @@ async fn try_promise_all(db: &Db, domain: &str, asked: &[(DoseStep, Fence)]) -> 
     let mut tx = db.begin(Scope::Orgs(&orgs)).await?;
     let now = tx.now();
     let ids: Vec<_> = asked.iter().map(|(step, _)| step.occurrence).collect();
-    let mut subjects: HashMap<_, _> = send::dose_subjects(tx.conn(), &ids).await?.into_iter().map(|(id, row)| (id, Arc::new(row))).collect();
+    let mut subjects: HashMap<_, _> =
+        send::dose_subjects(tx.conn(), &ids).await?.into_iter().map(|(id, row)| (id, Arc::new(row))).collect();
     let mut messages = Vec::with_capacity(asked.len());
     for (step, fence) in asked {
         let Some(subject) = subjects.get(&step.occurrence) else { continue };
@@ -263,7 +308,10 @@ async fn try_promise_all(db: &Db, domain: &str, asked: &[(DoseStep, Fence)]) -> 
     let broken: Vec<_> = messages.iter().filter(|m| answers.get(&m.id) == Some(&Promised::BecameUncertain)).collect();
     if !broken.is_empty() {
         send::mark_doses(tx.conn(), &broken.iter().map(|m| (m.subject.into(), false)).collect::<Vec<_>>(), now).await?;
-        tracing::warn!(messages = broken.len(), "send.uncertain: earlier tries broke off in the middle; these messages are not sent again");
+        tracing::warn!(
+            messages = broken.len(),
+            "send.uncertain: earlier tries broke off in the middle; these messages are not sent again"
+        );
     }
     tx.commit().await?;
     let by_job: HashMap<_, _> = messages.into_iter().map(|m| (m.fence.job, m)).collect();
@@ -288,9 +336,14 @@ async fn record_all(db: &Db, ids: Ids, asked: &[(Recorded, Finish)]) -> Result<(
     let mut tx = db.begin(Scope::Orgs(&orgs)).await?;
     let now = tx.now();
     let entries: Vec<Recorded> = asked.iter().map(|(entry, _)| entry.clone()).collect();
-    let held: std::collections::HashSet<MessageRowId> = send::record(tx.conn(), &entries, now).await?.into_iter().collect();
+    let held: std::collections::HashSet<MessageRowId> =
+        send::record(tx.conn(), &entries, now).await?.into_iter().collect();
     let held: Vec<&(Recorded, Finish)> = asked.iter().filter(|(entry, _)| held.contains(&entry.id)).collect();
-    let doses: Vec<_> = held.iter().filter(|(entry, _)| matches!(entry.state, "sent" | "uncertain")).map(|(entry, _)| (entry.occurrence, entry.state == "sent")).collect();
+    let doses: Vec<_> = held
+        .iter()
+        .filter(|(entry, _)| matches!(entry.state, "sent" | "uncertain"))
+        .map(|(entry, _)| (entry.occurrence, entry.state == "sent"))
+        .collect();
     if !doses.is_empty() {
         send::mark_doses(tx.conn(), &doses, now).await?;
     }

@@ -38,7 +38,12 @@ pub struct JobLine {
 ///
 /// # Errors
 /// Postgres.
-pub async fn jobs(conn: &mut PgConnection, state: Option<&str>, kind: Option<&str>, limit: i64) -> Result<Vec<JobLine>, DbError> {
+pub async fn jobs(
+    conn: &mut PgConnection,
+    state: Option<&str>,
+    kind: Option<&str>,
+    limit: i64,
+) -> Result<Vec<JobLine>, DbError> {
     sqlx::query_as!(
         JobLine,
         r#"SELECT id AS "id!", kind AS "kind!", queue AS "queue!", state AS "state!", args AS "args!", attempt AS "attempt!", max_attempts AS "max_attempts!",
@@ -115,7 +120,12 @@ pub async fn retry_dead(conn: &mut PgConnection, id: JobId) -> Result<bool, DbEr
 /// # Errors
 /// Postgres.
 pub async fn cancel(conn: &mut PgConnection, id: JobId) -> Result<bool, DbError> {
-    let done = sqlx::query!("UPDATE jobs SET cancel_asked = true, run_at = least(run_at, now()) WHERE id = $1 AND worker IS NULL", id.0).execute(conn).await?;
+    let done = sqlx::query!(
+        "UPDATE jobs SET cancel_asked = true, run_at = least(run_at, now()) WHERE id = $1 AND worker IS NULL",
+        id.0
+    )
+    .execute(conn)
+    .await?;
     Ok(done.rows_affected() == 1)
 }
 

@@ -57,7 +57,12 @@ impl Db {
     pub fn new(url: &str, sizes: PoolSizes, belt: Belt, clock: Clock, ids: Ids) -> Result<Self, DbError> {
         let options = PgConnectOptions::from_str(url)?.application_name("pulsecal").statement_cache_capacity(200);
         let pool = |role: &str, size: u32| {
-            let options = options.clone().options([("role", role), ("timezone", "UTC"), ("statement_timeout", "120000"), ("jit", "off")]);
+            let options = options.clone().options([
+                ("role", role),
+                ("timezone", "UTC"),
+                ("statement_timeout", "120000"),
+                ("jit", "off"),
+            ]);
             PgPoolOptions::new()
                 .max_connections(size)
                 .min_connections(0)
@@ -67,7 +72,13 @@ impl Db {
                 .test_before_acquire(false)
                 .connect_lazy_with(options)
         };
-        Ok(Self { app: pool("pulsecal_app", sizes.app), system: pool("pulsecal_system", sizes.system), belt, clock, ids })
+        Ok(Self {
+            app: pool("pulsecal_app", sizes.app),
+            system: pool("pulsecal_system", sizes.system),
+            belt,
+            clock,
+            ids,
+        })
     }
 
     /// A transaction whose rows share one `now`.

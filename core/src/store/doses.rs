@@ -78,8 +78,18 @@ macro_rules! reminder_of {
 ///
 /// # Errors
 /// Postgres.
-pub async fn reminders_to_plan(conn: &mut PgConnection, now: DateTime<Utc>, limit: i64) -> Result<Vec<ReminderToPlan>, DbError> {
-    let rows = select_reminders!("WHERE r.next_plan_at <= $1 ORDER BY r.next_plan_at LIMIT $2 FOR UPDATE OF r SKIP LOCKED", now, limit).fetch_all(conn).await?;
+pub async fn reminders_to_plan(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<ReminderToPlan>, DbError> {
+    let rows = select_reminders!(
+        "WHERE r.next_plan_at <= $1 ORDER BY r.next_plan_at LIMIT $2 FOR UPDATE OF r SKIP LOCKED",
+        now,
+        limit
+    )
+    .fetch_all(conn)
+    .await?;
     Ok(rows.into_iter().map(|row| reminder_of!(row)).collect())
 }
 
@@ -109,7 +119,11 @@ pub struct StoredDose {
 ///
 /// # Errors
 /// Postgres.
-pub async fn stored_doses(conn: &mut PgConnection, reminders: &[ReminderId], after: DateTime<Utc>) -> Result<Vec<StoredDose>, DbError> {
+pub async fn stored_doses(
+    conn: &mut PgConnection,
+    reminders: &[ReminderId],
+    after: DateTime<Utc>,
+) -> Result<Vec<StoredDose>, DbError> {
     let ids: Vec<Uuid> = reminders.iter().map(|id| id.0).collect();
     sqlx::query_as!(
         StoredDose,
@@ -146,7 +160,12 @@ pub struct NewDose {
 ///
 /// # Errors
 /// Postgres.
-pub async fn add_doses(conn: &mut PgConnection, ids: &[OccurrenceId], doses: &[NewDose], now: DateTime<Utc>) -> Result<u64, DbError> {
+pub async fn add_doses(
+    conn: &mut PgConnection,
+    ids: &[OccurrenceId],
+    doses: &[NewDose],
+    now: DateTime<Utc>,
+) -> Result<u64, DbError> {
     let done = sqlx::query!(
         "INSERT INTO dose_occurrences (occurrence_id, org_id, reminder_id, patient_id, slot, due_at, zone, ladder_at, next_at, updated_at)
          SELECT id, org, reminder, patient, slot, due, zone, due, due, $8
@@ -171,7 +190,11 @@ pub async fn add_doses(conn: &mut PgConnection, ids: &[OccurrenceId], doses: &[N
 ///
 /// # Errors
 /// Postgres.
-pub async fn move_doses(conn: &mut PgConnection, moves: &[(ReminderId, NaiveDateTime, DateTime<Utc>, String)], now: DateTime<Utc>) -> Result<(), DbError> {
+pub async fn move_doses(
+    conn: &mut PgConnection,
+    moves: &[(ReminderId, NaiveDateTime, DateTime<Utc>, String)],
+    now: DateTime<Utc>,
+) -> Result<(), DbError> {
     sqlx::query!(
         "UPDATE dose_occurrences o SET due_at = n.due, ladder_at = n.due, next_at = n.due, zone = n.zone, updated_at = $5
          FROM unnest($1::uuid[], $2::timestamp[], $3::timestamptz[], $4::text[]) AS n (reminder, slot, due, zone)
@@ -228,7 +251,13 @@ pub struct PlannedWith {
 ///
 /// # Errors
 /// Postgres.
-pub async fn set_planned(conn: &mut PgConnection, ids: &[Uuid], all: &[PlannedWith], tzdb: &str, now: DateTime<Utc>) -> Result<(), DbError> {
+pub async fn set_planned(
+    conn: &mut PgConnection,
+    ids: &[Uuid],
+    all: &[PlannedWith],
+    tzdb: &str,
+    now: DateTime<Utc>,
+) -> Result<(), DbError> {
     sqlx::query!(
         "UPDATE medication_reminders r SET planned_through = n.through, planned_zone = n.zone, planned_tzdb = $5, replan = false, next_plan_at = n.next
          FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::timestamptz[]) AS n (id, through, zone, next) WHERE r.reminder_id = n.id",
@@ -266,7 +295,13 @@ pub async fn set_planned(conn: &mut PgConnection, ids: &[Uuid], all: &[PlannedWi
 /// # Errors
 /// Postgres.
 pub async fn replan_for_tzdb(conn: &mut PgConnection, tzdb: &str, now: DateTime<Utc>) -> Result<u64, DbError> {
-    let done = sqlx::query!("UPDATE medication_reminders SET next_plan_at = $2 WHERE planned_tzdb <> $1 AND active", tzdb, now).execute(conn).await?;
+    let done = sqlx::query!(
+        "UPDATE medication_reminders SET next_plan_at = $2 WHERE planned_tzdb <> $1 AND active",
+        tzdb,
+        now
+    )
+    .execute(conn)
+    .await?;
     Ok(done.rows_affected())
 }
 
@@ -275,132 +310,8 @@ pub async fn replan_for_tzdb(conn: &mut PgConnection, tzdb: &str, now: DateTime<
 /// # Errors
 /// Postgres.
 pub async fn replan_for_patient(conn: &mut PgConnection, patient: PersonId, now: DateTime<Utc>) -> Result<(), DbError> {
-    sqlx::query!("UPDATE medication_reminders SET next_plan_at = $2 WHERE patient_id = $1", patient.0, now).execute(conn).await?;
-    Ok(())
-}
-
-/// A dose whose next step has come.
-#[derive(Clone, Debug)]
-pub struct DueDose {
-    /// The dose.
-    pub id: OccurrenceId,
-    /// Whose.
-    pub org: OrgId,
-    /// Its state.
-    pub state: String,
-    /// When it is due.
-    pub due_at: DateTime<Utc>,
-    /// Where its steps count from.
-    pub ladder_at: DateTime<Utc>,
-    /// The step that comes next.
-    pub step: i16,
-    /// When nudges come, in seconds after `ladder_at`.
-    pub nudge_after_seconds: Vec<i32>,
-    /// When it is missed, in seconds after `ladder_at`.
-    pub window_seconds: i32,
-}
-
-/// Doses whose next step has come by `now`, locked; other dispatchers skip them.
-///
-/// # Errors
-/// Postgres.
-pub async fn due_doses(conn: &mut PgConnection, now: DateTime<Utc>, limit: i64) -> Result<Vec<DueDose>, DbError> {
-    sqlx::query_as!(
-        DueDose,
-        r#"SELECT o.occurrence_id AS "id: OccurrenceId", o.org_id AS "org: OrgId", o.state, o.due_at, o.ladder_at, o.step, r.nudge_after_seconds, r.window_seconds
-           FROM dose_occurrences o JOIN medication_reminders r USING (reminder_id)
-           WHERE o.next_at <= $1 ORDER BY o.next_at LIMIT $2 FOR UPDATE OF o SKIP LOCKED"#,
-        now,
-        limit
-    )
-    .fetch_all(conn)
-    .await
-}
-
-/// A dose's next place on its ladder.
-#[derive(Clone, Debug)]
-pub struct Advance {
-    /// The dose.
-    pub id: OccurrenceId,
-    /// The state it takes.
-    pub state: &'static str,
-    /// The step after this one.
-    pub step: i16,
-    /// When that comes; none: the dose is settled.
-    pub next_at: Option<DateTime<Utc>>,
-    /// Why it is settled.
-    pub reason: Option<&'static str>,
-}
-
-/// Moves doses along their ladders.
-///
-/// # Errors
-/// Postgres.
-pub async fn advance(conn: &mut PgConnection, all: &[Advance], now: DateTime<Utc>) -> Result<(), DbError> {
-    sqlx::query!(
-        "UPDATE dose_occurrences o SET state = n.state, step = n.step, next_at = n.next, reason = coalesce(n.why, o.reason),
-           settled_at = CASE WHEN n.next IS NULL THEN $6::timestamptz END, updated_at = $6
-         FROM unnest($1::uuid[], $2::text[], $3::int2[], $4::timestamptz[], $5::text[]) AS n (id, state, step, next, why)
-         WHERE o.occurrence_id = n.id",
-        &all.iter().map(|a| a.id.0).collect::<Vec<_>>(),
-        &all.iter().map(|a| a.state.to_owned()).collect::<Vec<_>>(),
-        &all.iter().map(|a| a.step).collect::<Vec<_>>(),
-        &all.iter().map(|a| a.next_at).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
-        &all.iter().map(|a| a.reason.map(str::to_owned)).collect::<Vec<_>>() as &[Option<String>],
-        now
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// A dose as its patient answers it.
-#[derive(Clone, Debug)]
-pub struct AnsweredDose {
-    /// Its state.
-    pub state: String,
-    /// When it is due.
-    pub due_at: DateTime<Utc>,
-    /// How often it was snoozed.
-    pub snoozes: i16,
-    /// The end of the time in which an answer counts: the next dose, or a day.
-    pub answer_until: DateTime<Utc>,
-}
-
-/// Reads and locks a dose to answer it.
-///
-/// # Errors
-/// Postgres.
-pub async fn dose_to_answer(conn: &mut PgConnection, id: OccurrenceId) -> Result<Option<AnsweredDose>, DbError> {
-    sqlx::query_as!(
-        AnsweredDose,
-        r#"SELECT o.state, o.due_at, o.snoozes,
-             least(o.due_at + interval '24 hours', coalesce(
-               (SELECT min(n.due_at) FROM dose_occurrences n WHERE n.reminder_id = o.reminder_id AND n.due_at > o.due_at),
-               o.due_at + interval '24 hours')) AS "answer_until!"
-           FROM dose_occurrences o WHERE o.occurrence_id = $1 FOR UPDATE OF o"#,
-        id.0
-    )
-    .fetch_optional(conn)
-    .await
-}
-
-/// Records an answer. A snooze starts the ladder anew at `again_at`.
-///
-/// # Errors
-/// Postgres.
-pub async fn answer(conn: &mut PgConnection, id: OccurrenceId, state: &str, again_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Result<(), DbError> {
-    sqlx::query!(
-        "UPDATE dose_occurrences SET state = $2, next_at = $3, ladder_at = coalesce($3, ladder_at), step = CASE WHEN $3::timestamptz IS NULL THEN step ELSE 0 END,
-           snoozes = snoozes + CASE WHEN $3::timestamptz IS NULL THEN 0 ELSE 1 END, settled_at = CASE WHEN $3::timestamptz IS NULL THEN $4::timestamptz END,
-           reason = NULL, updated_at = $4
-         WHERE occurrence_id = $1",
-        id.0,
-        state,
-        again_at,
-        now
-    )
-    .execute(conn)
-    .await?;
+    sqlx::query!("UPDATE medication_reminders SET next_plan_at = $2 WHERE patient_id = $1", patient.0, now)
+        .execute(conn)
+        .await?;
     Ok(())
 }

@@ -149,7 +149,15 @@ struct Back {
 }
 
 impl Back {
-    fn push(&mut self, id: uuid::Uuid, attempt: i32, worker: uuid::Uuid, outcome: &str, at: Option<DateTime<Utc>>, why: Option<String>) {
+    fn push(
+        &mut self,
+        id: uuid::Uuid,
+        attempt: i32,
+        worker: uuid::Uuid,
+        outcome: &str,
+        at: Option<DateTime<Utc>>,
+        why: Option<String>,
+    ) {
         self.ids.push(id);
         self.attempts.push(attempt);
         self.workers.push(worker);

@@ -41,7 +41,12 @@ pub async fn known(conn: &mut PgConnection, f: Foreign<'_>) -> Result<Option<Uui
 ///
 /// # Errors
 /// Postgres.
-pub async fn remember(conn: &mut PgConnection, f: Foreign<'_>, subject: Uuid, now: DateTime<Utc>) -> Result<Uuid, DbError> {
+pub async fn remember(
+    conn: &mut PgConnection,
+    f: Foreign<'_>,
+    subject: Uuid,
+    now: DateTime<Utc>,
+) -> Result<Uuid, DbError> {
     sqlx::query_scalar!(
         "INSERT INTO imported_resources (org_id, source, resource_type, resource_id, subject_id, imported_at) VALUES ($1, $2, $3, $4, $5, $6)
          ON CONFLICT (org_id, source, resource_type, resource_id) DO UPDATE SET imported_at = excluded.imported_at RETURNING subject_id",
@@ -60,10 +65,21 @@ pub async fn remember(conn: &mut PgConnection, f: Foreign<'_>, subject: Uuid, no
 ///
 /// # Errors
 /// Postgres.
-pub async fn set_identifiers(conn: &mut PgConnection, org: OrgId, subject_type: &str, subject: Uuid, all: &[(String, String)]) -> Result<(), DbError> {
-    sqlx::query!("DELETE FROM identifiers WHERE org_id = $1 AND subject_type = $2 AND subject_id = $3", org.0, subject_type, subject)
-        .execute(&mut *conn)
-        .await?;
+pub async fn set_identifiers(
+    conn: &mut PgConnection,
+    org: OrgId,
+    subject_type: &str,
+    subject: Uuid,
+    all: &[(String, String)],
+) -> Result<(), DbError> {
+    sqlx::query!(
+        "DELETE FROM identifiers WHERE org_id = $1 AND subject_type = $2 AND subject_id = $3",
+        org.0,
+        subject_type,
+        subject
+    )
+    .execute(&mut *conn)
+    .await?;
     sqlx::query!(
         "INSERT INTO identifiers (org_id, subject_type, subject_id, system, value)
          SELECT $1, $2, $3, system, value FROM unnest($4::text[], $5::text[]) AS n (system, value) ON CONFLICT DO NOTHING",
@@ -82,7 +98,13 @@ pub async fn set_identifiers(conn: &mut PgConnection, org: OrgId, subject_type: 
 ///
 /// # Errors
 /// Postgres.
-pub async fn by_identifier(conn: &mut PgConnection, org: OrgId, subject_type: &str, system: Option<&str>, value: &str) -> Result<Option<Uuid>, DbError> {
+pub async fn by_identifier(
+    conn: &mut PgConnection,
+    org: OrgId,
+    subject_type: &str,
+    system: Option<&str>,
+    value: &str,
+) -> Result<Option<Uuid>, DbError> {
     let found = sqlx::query_scalar!(
         "SELECT DISTINCT subject_id FROM identifiers WHERE org_id = $1 AND subject_type = $2 AND system = $3 AND value = $4 LIMIT 2",
         org.0,
@@ -177,7 +199,13 @@ pub struct PrescriptionRow {
 ///
 /// # Errors
 /// Postgres.
-pub async fn put_prescription(conn: &mut PgConnection, org: OrgId, p: &PrescriptionRow, reminder: Uuid, now: DateTime<Utc>) -> Result<(), DbError> {
+pub async fn put_prescription(
+    conn: &mut PgConnection,
+    org: OrgId,
+    p: &PrescriptionRow,
+    reminder: Uuid,
+    now: DateTime<Utc>,
+) -> Result<(), DbError> {
     sqlx::query!(
         "INSERT INTO prescriptions (prescription_id, org_id, patient_id, prescriber_id, medicine, dosage, timing, status, created_at, updated_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)

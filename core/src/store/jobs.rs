@@ -16,7 +16,12 @@ use crate::store::DbError;
 ///
 /// # Errors
 /// Postgres.
-pub async fn insert(conn: &mut PgConnection, ids: &[JobId], new: &[NewJob], now: DateTime<Utc>) -> Result<HashSet<JobId>, DbError> {
+pub async fn insert(
+    conn: &mut PgConnection,
+    ids: &[JobId],
+    new: &[NewJob],
+    now: DateTime<Utc>,
+) -> Result<HashSet<JobId>, DbError> {
     let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
     let kinds: Vec<String> = new.iter().map(|job| job.kind.to_owned()).collect();
     let queues: Vec<String> = new.iter().map(|job| job.queue.as_str().to_owned()).collect();
@@ -25,7 +30,8 @@ pub async fn insert(conn: &mut PgConnection, ids: &[JobId], new: &[NewJob], now:
     let orgs: Vec<Option<uuid::Uuid>> = new.iter().map(|job| job.org.map(Into::into)).collect();
     let run_at: Vec<Option<DateTime<Utc>>> = new.iter().map(|job| job.run_at).collect();
     let expires_at: Vec<Option<DateTime<Utc>>> = new.iter().map(|job| job.expires_at).collect();
-    let expires_after: Vec<Option<f64>> = new.iter().map(|job| job.expires_after.map(|wait| wait.as_secs_f64())).collect();
+    let expires_after: Vec<Option<f64>> =
+        new.iter().map(|job| job.expires_after.map(|wait| wait.as_secs_f64())).collect();
     let attempts: Vec<i32> = new.iter().map(|job| job.max_attempts).collect();
     let keys: Vec<Option<String>> = new.iter().map(|job| job.unique_key.clone()).collect();
     let inserted = sqlx::query_scalar!(
@@ -60,7 +66,12 @@ pub async fn insert(conn: &mut PgConnection, ids: &[JobId], new: &[NewJob], now:
 ///
 /// # Errors
 /// Postgres.
-pub async fn claim(conn: &mut PgConnection, ids: &[JobId], worker: ProcessId, suspects: bool) -> Result<Vec<Claimed>, DbError> {
+pub async fn claim(
+    conn: &mut PgConnection,
+    ids: &[JobId],
+    worker: ProcessId,
+    suspects: bool,
+) -> Result<Vec<Claimed>, DbError> {
     let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
     let rows = sqlx::query!(
         r#"UPDATE jobs j SET worker = $2, attempt = j.attempt + 1, started_at = clock_timestamp()
@@ -93,5 +104,7 @@ pub async fn claim(conn: &mut PgConnection, ids: &[JobId], worker: ProcessId, su
 /// # Errors
 /// Postgres.
 pub async fn is_held(conn: &mut PgConnection, job: JobId, worker: ProcessId) -> Result<bool, DbError> {
-    sqlx::query_scalar!(r#"SELECT EXISTS (SELECT FROM jobs WHERE id = $1 AND worker = $2) AS "held!""#, job.0, worker.0).fetch_one(conn).await
+    sqlx::query_scalar!(r#"SELECT EXISTS (SELECT FROM jobs WHERE id = $1 AND worker = $2) AS "held!""#, job.0, worker.0)
+        .fetch_one(conn)
+        .await
 }

@@ -9,24 +9,9 @@ use crate::ids::{JobId, MessageRowId, OrgId, PersonId};
 use crate::store::DbError;
 
 /// The states of a message.
-pub const MESSAGE_STATES: [&str; 6] = [
-    "planned",
-    "sending",
-    "sent",
-    "uncertain",
-    "suppressed",
-    "failed",
-];
+pub const MESSAGE_STATES: [&str; 6] = ["planned", "sending", "sent", "uncertain", "suppressed", "failed"];
 /// The states of a job.
-pub const JOB_STATES: [&str; 7] = [
-    "scheduled",
-    "ready",
-    "running",
-    "done",
-    "dead",
-    "cancelled",
-    "expired",
-];
+pub const JOB_STATES: [&str; 7] = ["scheduled", "ready", "running", "done", "dead", "cancelled", "expired"];
 
 /// A message of the log, without the address and the words of the server.
 #[derive(Clone, Debug, Serialize)]

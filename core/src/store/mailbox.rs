@@ -59,9 +59,18 @@ pub async fn newest(conn: &mut PgConnection, limit: i64) -> Result<Vec<InboxLine
 /// # Errors
 /// Postgres.
 pub async fn one(conn: &mut PgConnection, id: Uuid) -> Result<Option<(InboxLine, Vec<u8>)>, DbError> {
-    let row = sqlx::query!("SELECT id, recipient, subject, message_id, received_at, raw FROM dev_mailbox WHERE id = $1", id).fetch_optional(conn).await?;
+    let row =
+        sqlx::query!("SELECT id, recipient, subject, message_id, received_at, raw FROM dev_mailbox WHERE id = $1", id)
+            .fetch_optional(conn)
+            .await?;
     Ok(row.map(|row| {
-        let line = InboxLine { id: row.id, to: row.recipient, subject: row.subject, message_id: row.message_id, received_at: row.received_at };
+        let line = InboxLine {
+            id: row.id,
+            to: row.recipient,
+            subject: row.subject,
+            message_id: row.message_id,
+            received_at: row.received_at,
+        };
         (line, row.raw)
     }))
 }

@@ -1,14 +1,15 @@
 //! All SQL, by what it is about; each statement is checked against the schema at compile time.
 
-mod db;
 pub mod audit;
 pub mod console;
+mod db;
 pub mod doses;
 pub mod feed;
 pub mod finish;
 pub mod import;
 pub mod jobs;
 pub mod listing;
+pub mod ladder;
 pub mod mailbox;
 pub mod organizations;
 pub mod people;

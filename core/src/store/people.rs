@@ -128,10 +128,7 @@ pub async fn patient(conn: &mut PgConnection, id: PersonId) -> Result<Option<Pat
 ///
 /// # Errors
 /// Postgres.
-pub async fn patient_to_change(
-    conn: &mut PgConnection,
-    id: PersonId,
-) -> Result<Option<Patient>, DbError> {
+pub async fn patient_to_change(conn: &mut PgConnection, id: PersonId) -> Result<Option<Patient>, DbError> {
     let locked = sqlx::query_scalar!(
         r#"SELECT 1 AS "one!" FROM people WHERE person_id = $1 AND role = 'patient' FOR UPDATE"#,
         id.0
@@ -148,11 +145,7 @@ pub async fn patient_to_change(
 ///
 /// # Errors
 /// Postgres.
-pub async fn save_patient(
-    conn: &mut PgConnection,
-    patient: &mut Patient,
-    now: DateTime<Utc>,
-) -> Result<(), DbError> {
+pub async fn save_patient(conn: &mut PgConnection, patient: &mut Patient, now: DateTime<Utc>) -> Result<(), DbError> {
     patient.version = sqlx::query_scalar!(
         "UPDATE people SET email = $2, email_verified_at = $3, zone = $4, locale = $5, privacy_level = $6, medicine_opt_in_at = $7,
            active = $8, deceased = $9, updated_at = $10, version = version + 1
@@ -179,9 +172,7 @@ pub async fn save_patient(
 /// # Errors
 /// Postgres.
 pub async fn role_of(conn: &mut PgConnection, id: PersonId) -> Result<Option<String>, DbError> {
-    sqlx::query_scalar!("SELECT role FROM people WHERE person_id = $1", id.0)
-        .fetch_optional(conn)
-        .await
+    sqlx::query_scalar!("SELECT role FROM people WHERE person_id = $1", id.0).fetch_optional(conn).await
 }
 
 /// The identifiers of rows of one sort (`person`, `prescription`).

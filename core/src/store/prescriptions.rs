@@ -40,11 +40,7 @@ pub struct Prescription {
 ///
 /// # Errors
 /// Postgres.
-pub async fn insert(
-    conn: &mut PgConnection,
-    org: OrgId,
-    new: &Prescription,
-) -> Result<(), DbError> {
+pub async fn insert(conn: &mut PgConnection, org: OrgId, new: &Prescription) -> Result<(), DbError> {
     sqlx::query!(
         "INSERT INTO prescriptions (prescription_id, org_id, patient_id, prescriber_id, medicine, dosage, timing, status, created_at, updated_at, version)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
@@ -116,10 +112,7 @@ pub async fn list(
 ///
 /// # Errors
 /// Postgres.
-pub async fn one(
-    conn: &mut PgConnection,
-    id: PrescriptionId,
-) -> Result<Option<Prescription>, DbError> {
+pub async fn one(conn: &mut PgConnection, id: PrescriptionId) -> Result<Option<Prescription>, DbError> {
     sqlx::query_as!(
         Prescription,
         r#"SELECT prescription_id AS "id: PrescriptionId", patient_id AS "patient: PersonId", prescriber_id AS "prescriber: PersonId",
@@ -135,16 +128,11 @@ pub async fn one(
 ///
 /// # Errors
 /// Postgres.
-pub async fn one_to_change(
-    conn: &mut PgConnection,
-    id: PrescriptionId,
-) -> Result<Option<Prescription>, DbError> {
-    let locked = sqlx::query_scalar!(
-        r#"SELECT 1 AS "one!" FROM prescriptions WHERE prescription_id = $1 FOR UPDATE"#,
-        id.0
-    )
-    .fetch_optional(&mut *conn)
-    .await?;
+pub async fn one_to_change(conn: &mut PgConnection, id: PrescriptionId) -> Result<Option<Prescription>, DbError> {
+    let locked =
+        sqlx::query_scalar!(r#"SELECT 1 AS "one!" FROM prescriptions WHERE prescription_id = $1 FOR UPDATE"#, id.0)
+            .fetch_optional(&mut *conn)
+            .await?;
     match locked {
         Some(_) => one(conn, id).await,
         None => Ok(None),
@@ -168,12 +156,8 @@ pub async fn stop(
     )
     .fetch_one(&mut *conn)
     .await?;
-    sqlx::query!(
-        "UPDATE medication_reminders SET next_plan_at = $2 WHERE prescription_id = $1",
-        id.0,
-        plan_at
-    )
-    .execute(conn)
-    .await?;
+    sqlx::query!("UPDATE medication_reminders SET next_plan_at = $2 WHERE prescription_id = $1", id.0, plan_at)
+        .execute(conn)
+        .await?;
     Ok(version)
 }

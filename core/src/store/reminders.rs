@@ -139,16 +139,11 @@ pub async fn one(conn: &mut PgConnection, id: ReminderId) -> Result<Option<Remin
 ///
 /// # Errors
 /// Postgres.
-pub async fn one_to_change(
-    conn: &mut PgConnection,
-    id: ReminderId,
-) -> Result<Option<Reminder>, DbError> {
-    let locked = sqlx::query_scalar!(
-        r#"SELECT 1 AS "one!" FROM medication_reminders WHERE reminder_id = $1 FOR UPDATE"#,
-        id.0
-    )
-    .fetch_optional(&mut *conn)
-    .await?;
+pub async fn one_to_change(conn: &mut PgConnection, id: ReminderId) -> Result<Option<Reminder>, DbError> {
+    let locked =
+        sqlx::query_scalar!(r#"SELECT 1 AS "one!" FROM medication_reminders WHERE reminder_id = $1 FOR UPDATE"#, id.0)
+            .fetch_optional(&mut *conn)
+            .await?;
     match locked {
         Some(_) => one(conn, id).await,
         None => Ok(None),

@@ -60,7 +60,12 @@ pub struct Shipped {
 ///
 /// # Errors
 /// Postgres.
-pub async fn ship(conn: &mut PgConnection, shipped: &Shipped, next: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Result<(), DbError> {
+pub async fn ship(
+    conn: &mut PgConnection,
+    shipped: &Shipped,
+    next: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Result<(), DbError> {
     sqlx::query!(
         "INSERT INTO schedules (name, cron, zone, job_kind, misfire, window_seconds, decided_until, next_slot, created_at, updated_at)
          VALUES ($1, $2, $3, $4, $5, $6, $8, $7, $8, $8)
@@ -157,7 +162,9 @@ pub async fn decide(
 /// Postgres.
 pub async fn fired(conn: &mut PgConnection, name: &str, slot: DateTime<Utc>, job: JobId) -> Result<(), DbError> {
     let job: Uuid = job.into();
-    sqlx::query!("UPDATE schedule_slots SET job_id = $3 WHERE schedule = $1 AND slot_at = $2", name, slot, job).execute(conn).await?;
+    sqlx::query!("UPDATE schedule_slots SET job_id = $3 WHERE schedule = $1 AND slot_at = $2", name, slot, job)
+        .execute(conn)
+        .await?;
     Ok(())
 }
 
@@ -165,7 +172,14 @@ pub async fn fired(conn: &mut PgConnection, name: &str, slot: DateTime<Utc>, job
 ///
 /// # Errors
 /// Postgres.
-pub async fn move_on(conn: &mut PgConnection, name: &str, decided_until: DateTime<Utc>, next: Option<DateTime<Utc>>) -> Result<(), DbError> {
-    sqlx::query!("UPDATE schedules SET decided_until = $2, next_slot = $3 WHERE name = $1", name, decided_until, next).execute(conn).await?;
+pub async fn move_on(
+    conn: &mut PgConnection,
+    name: &str,
+    decided_until: DateTime<Utc>,
+    next: Option<DateTime<Utc>>,
+) -> Result<(), DbError> {
+    sqlx::query!("UPDATE schedules SET decided_until = $2, next_slot = $3 WHERE name = $1", name, decided_until, next)
+        .execute(conn)
+        .await?;
     Ok(())
 }

@@ -58,7 +58,10 @@ pub struct DoseSubject {
 ///
 /// # Errors
 /// Postgres.
-pub async fn dose_subjects(conn: &mut PgConnection, ids: &[OccurrenceId]) -> Result<HashMap<OccurrenceId, DoseSubject>, DbError> {
+pub async fn dose_subjects(
+    conn: &mut PgConnection,
+    ids: &[OccurrenceId],
+) -> Result<HashMap<OccurrenceId, DoseSubject>, DbError> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
     let rows = sqlx::query_as!(
         DoseSubject,
@@ -127,7 +130,11 @@ pub enum Promised {
 ///
 /// # Errors
 /// Postgres.
-pub async fn promise(conn: &mut PgConnection, messages: &[NewMessage], now: DateTime<Utc>) -> Result<HashMap<MessageRowId, Promised>, DbError> {
+pub async fn promise(
+    conn: &mut PgConnection,
+    messages: &[NewMessage],
+    now: DateTime<Utc>,
+) -> Result<HashMap<MessageRowId, Promised>, DbError> {
     let ids: Vec<Uuid> = messages.iter().map(|m| m.id.0).collect();
     let jobs: Vec<Uuid> = messages.iter().map(|m| m.fence.job.0).collect();
     let attempts: Vec<i32> = messages.iter().map(|m| m.fence.attempt).collect();
@@ -232,7 +239,11 @@ pub struct Recorded {
 ///
 /// # Errors
 /// Postgres.
-pub async fn record(conn: &mut PgConnection, all: &[Recorded], now: DateTime<Utc>) -> Result<Vec<MessageRowId>, DbError> {
+pub async fn record(
+    conn: &mut PgConnection,
+    all: &[Recorded],
+    now: DateTime<Utc>,
+) -> Result<Vec<MessageRowId>, DbError> {
     let held = sqlx::query_scalar!(
         r#"UPDATE messages m SET state = n.state, reply = n.reply, reason = n.why, settled_at = CASE WHEN n.state <> 'planned' THEN $7::timestamptz END
            FROM unnest($1::uuid[], $2::uuid[], $3::int4[], $4::text[], $5::text[], $6::text[]) AS n (id, job, attempt, state, reply, why)
@@ -256,7 +267,11 @@ pub async fn record(conn: &mut PgConnection, all: &[Recorded], now: DateTime<Utc
 ///
 /// # Errors
 /// Postgres.
-pub async fn mark_doses(conn: &mut PgConnection, doses: &[(OccurrenceId, bool)], now: DateTime<Utc>) -> Result<(), DbError> {
+pub async fn mark_doses(
+    conn: &mut PgConnection,
+    doses: &[(OccurrenceId, bool)],
+    now: DateTime<Utc>,
+) -> Result<(), DbError> {
     sqlx::query!(
         "UPDATE dose_occurrences o SET state = CASE WHEN n.sent THEN 'reminded' ELSE 'uncertain' END,
            reminded_at = CASE WHEN n.sent THEN coalesce(o.reminded_at, $3) ELSE o.reminded_at END, updated_at = $3

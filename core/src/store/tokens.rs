@@ -91,14 +91,8 @@ pub async fn find(
 ///
 /// # Errors
 /// Postgres.
-pub async fn organization_of(
-    conn: &mut PgConnection,
-    person: PersonId,
-) -> Result<Option<OrgId>, DbError> {
-    sqlx::query_scalar!(
-        r#"SELECT org_id AS "org: OrgId" FROM people WHERE person_id = $1"#,
-        person.0
-    )
-    .fetch_optional(conn)
-    .await
+pub async fn organization_of(conn: &mut PgConnection, person: PersonId) -> Result<Option<OrgId>, DbError> {
+    sqlx::query_scalar!(r#"SELECT org_id AS "org: OrgId" FROM people WHERE person_id = $1"#, person.0)
+        .fetch_optional(conn)
+        .await
 }

@@ -62,6 +62,9 @@ impl Health {
             let since = now.saturating_sub(Duration::from_millis(watched.moved_ms.load(Ordering::Relaxed)));
             (watched, since)
         });
-        still.filter(|(watched, since)| *since > watched.limit).map(|(watched, since)| (watched.name.clone(), since)).collect()
+        still
+            .filter(|(watched, since)| *since > watched.limit)
+            .map(|(watched, since)| (watched.name.clone(), since))
+            .collect()
     }
 }

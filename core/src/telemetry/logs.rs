@@ -24,7 +24,8 @@ pub fn start(config: &Config, process: &'static str) -> Telemetry {
         LogFormat::Json => false,
         LogFormat::ByTerminal => std::io::stderr().is_terminal(),
     };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn,apalis=warn,apalis_core=warn"));
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn,apalis=warn,apalis_core=warn"));
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = if text {
         lines.with_target(false).with_ansi(std::io::stderr().is_terminal()).boxed()
@@ -75,7 +76,10 @@ mod tests {
 
     #[test]
     fn an_event_loses_user_request_and_addresses() {
-        let mut event = sentry::protocol::Event { message: Some("refused for ann@example.org at once".into()), ..Default::default() };
+        let mut event = sentry::protocol::Event {
+            message: Some("refused for ann@example.org at once".into()),
+            ..Default::default()
+        };
         event.user = Some(sentry::User { email: Some("ann@example.org".into()), ..Default::default() });
         event.extra.insert("body".into(), "ann".into());
         let event = scrub(event);

@@ -54,14 +54,18 @@ async fn answer(mut stream: TcpStream, health: &Health, metrics: &PrometheusHand
             if stuck.is_empty() {
                 ("200 OK", "ready\n".to_owned())
             } else {
-                let lines = stuck.iter().map(|(name, since)| format!("{name} has not moved for {} s\n", since.as_secs()));
+                let lines =
+                    stuck.iter().map(|(name, since)| format!("{name} has not moved for {} s\n", since.as_secs()));
                 ("503 Service Unavailable", lines.collect())
             }
         }
         Some(b"/metrics") => ("200 OK", metrics.render()),
         _ => ("404 Not Found", "there is /health/live, /health/ready and /metrics\n".to_owned()),
     };
-    let head = format!("HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
     stream.write_all(head.as_bytes()).await?;
     stream.write_all(body.as_bytes()).await?;
     stream.shutdown().await

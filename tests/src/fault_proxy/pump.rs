@@ -28,22 +28,12 @@ struct Chunk {
 }
 
 /// Moves bytes both ways until both sides ended or one was reset.
-pub(super) async fn both_ways(
-    mut client: TcpStream,
-    mut server: TcpStream,
-    mode: watch::Receiver<Setting>,
-) {
+pub(super) async fn both_ways(mut client: TcpStream, mut server: TcpStream, mode: watch::Receiver<Setting>) {
     let budget = Arc::new(Budget::default());
     // Borrowed halves: owned ones would send an orderly end before a reset.
     let (client_read, client_write) = client.split();
     let (server_read, server_write) = server.split();
-    let to_target = one_way(
-        client_read,
-        server_write,
-        Way::ToTarget,
-        mode.clone(),
-        Arc::clone(&budget),
-    );
+    let to_target = one_way(client_read, server_write, Way::ToTarget, mode.clone(), Arc::clone(&budget));
     let to_client = one_way(server_read, client_write, Way::ToClient, mode, budget);
     // The first error ends both; an orderly end of one side leaves the other open.
     let _ = tokio::try_join!(to_target, to_client);
@@ -86,10 +76,7 @@ async fn read(
                 return Err(Reset);
             }
         };
-        let chunk = Chunk {
-            arrived: Instant::now(),
-            bytes: buffer[..length].to_vec(),
-        };
+        let chunk = Chunk { arrived: Instant::now(), bytes: buffer[..length].to_vec() };
         if queue.send(chunk).await.is_err() || length == 0 {
             return Ok(());
         }
@@ -114,13 +101,8 @@ async fn write(
         while !rest.is_empty() {
             let now = wait_turn(&mut mode, way, chunk.arrived).await?;
             let (part, pause) = match now.mode {
-                Mode::DropAfter { bytes } => (
-                    budget.take(now.generation, bytes, rest.len())?,
-                    Duration::ZERO,
-                ),
-                Mode::Throttle { bytes_per_second } => {
-                    slice_of_throttle(bytes_per_second.max(1), rest.len())
-                }
+                Mode::DropAfter { bytes } => (budget.take(now.generation, bytes, rest.len())?, Duration::ZERO),
+                Mode::Throttle { bytes_per_second } => slice_of_throttle(bytes_per_second.max(1), rest.len()),
                 _ => (rest.len(), Duration::ZERO),
             };
             to.write_all(&rest[..part]).await?;
@@ -141,28 +123,15 @@ async fn write(
 }
 
 /// Waits until the mode lets this chunk go, and gives that setting.
-async fn wait_turn(
-    mode: &mut watch::Receiver<Setting>,
-    way: Way,
-    arrived: Instant,
-) -> Result<Setting, Reset> {
+async fn wait_turn(mode: &mut watch::Receiver<Setting>, way: Way, arrived: Instant) -> Result<Setting, Reset> {
     loop {
-        let now = pass_allowed(mode, |mode| {
-            mode != Mode::BlackHole && (mode != Mode::StallReplies || way == Way::ToTarget)
-        })
-        .await?;
-        let Mode::Delay {
-            to_target,
-            to_client,
-        } = now.mode
-        else {
+        let now =
+            pass_allowed(mode, |mode| mode != Mode::BlackHole && (mode != Mode::StallReplies || way == Way::ToTarget))
+                .await?;
+        let Mode::Delay { to_target, to_client } = now.mode else {
             return Ok(now);
         };
-        let delay = if way == Way::ToTarget {
-            to_target
-        } else {
-            to_client
-        };
+        let delay = if way == Way::ToTarget { to_target } else { to_client };
         tokio::select! {
             // A change first: a chunk whose time came as a partition began stays.
             biased;
@@ -172,27 +141,14 @@ async fn wait_turn(
     }
 }
 
-async fn pass_allowed(
-    mode: &mut watch::Receiver<Setting>,
-    allowed: impl Fn(Mode) -> bool,
-) -> Result<Setting, Reset> {
-    mode.wait_for(|setting| allowed(setting.mode))
-        .await
-        .map(|setting| *setting)
-        .map_err(|_| Reset)
+async fn pass_allowed(mode: &mut watch::Receiver<Setting>, allowed: impl Fn(Mode) -> bool) -> Result<Setting, Reset> {
+    mode.wait_for(|setting| allowed(setting.mode)).await.map(|setting| *setting).map_err(|_| Reset)
 }
 
 /// At most a fiftieth of a second's bytes, and how long they take.
 fn slice_of_throttle(bytes_per_second: u64, available: usize) -> (usize, Duration) {
-    let part = available.min(
-        usize::try_from(bytes_per_second / 50)
-            .unwrap_or(usize::MAX)
-            .max(1),
-    );
-    (
-        part,
-        Duration::from_secs_f64(part as f64 / bytes_per_second as f64),
-    )
+    let part = available.min(usize::try_from(bytes_per_second / 50).unwrap_or(usize::MAX).max(1));
+    (part, Duration::from_secs_f64(part as f64 / bytes_per_second as f64))
 }
 
 /// Bytes of a connection, both ways together, that [`Mode::DropAfter`] has let through since it was set.
@@ -204,10 +160,7 @@ struct Budget {
 impl Budget {
     /// Takes as many of these bytes as may still go. Asking for none tells whether any may; if not, that is a reset.
     fn take(&self, generation: u64, allowed: u64, wanted: usize) -> Result<usize, Reset> {
-        let mut used = self
-            .of_generation
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut used = self.of_generation.lock().unwrap_or_else(PoisonError::into_inner);
         if used.0 != generation {
             *used = (generation, 0);
         }

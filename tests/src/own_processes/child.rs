@@ -39,12 +39,7 @@ pub(crate) fn signal_all(pids: &[u32], signal: Signal) -> bool {
     }
     // The shell's own `kill`, because not every image has /bin/kill.
     Command::new("sh")
-        .args([
-            "-c",
-            r#"name=$1; shift; kill -s "$name" "$@""#,
-            "kill",
-            signal.name(),
-        ])
+        .args(["-c", r#"name=$1; shift; kill -s "$name" "$@""#, "kill", signal.name()])
         .args(pids.iter().map(u32::to_string))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -71,17 +66,8 @@ impl OwnChild {
         let mut child = command.process_group(0).spawn()?;
         let pid = child.id();
         RunFolder::get().guard(pid, last_signal);
-        let pipes = Pipes {
-            stdout: child.stdout.take(),
-            stderr: child.stderr.take(),
-        };
-        Ok((
-            Self {
-                pid,
-                state: Mutex::new(State::Running(child)),
-            },
-            pipes,
-        ))
+        let pipes = Pipes { stdout: child.stdout.take(), stderr: child.stderr.take() };
+        Ok((Self { pid, state: Mutex::new(State::Running(child)) }, pipes))
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -126,9 +112,7 @@ impl OwnChild {
     fn look(pid: u32, state: &mut State) -> Option<ExitStatus> {
         let status = match state {
             State::Ended(status) => return Some(*status),
-            State::Running(child) => child
-                .try_wait()
-                .expect("the state of an own child can be asked")?,
+            State::Running(child) => child.try_wait().expect("the state of an own child can be asked")?,
         };
         *state = State::Ended(status);
         RunFolder::get().release(pid);

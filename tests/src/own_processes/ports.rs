@@ -24,17 +24,13 @@ impl ReservedPort {
         std::fs::create_dir_all(&folder).expect("the folder of reserved ports can be made");
         let start = (std::process::id() % u32::from(COUNT)) as u16;
         for _ in 0..COUNT {
-            let offset = (u32::from(start) + u32::from(NEXT.fetch_add(1, Ordering::Relaxed)))
-                % u32::from(COUNT);
+            let offset = (u32::from(start) + u32::from(NEXT.fetch_add(1, Ordering::Relaxed))) % u32::from(COUNT);
             let number = FIRST + offset as u16;
             let Some(lock) = try_locked(&folder.join(number.to_string())) else {
                 continue;
             };
             if TcpListener::bind(("127.0.0.1", number)).is_ok() {
-                return Self {
-                    number,
-                    _lock: lock,
-                };
+                return Self { number, _lock: lock };
             }
         }
         panic!("no free port between {FIRST} and {}", FIRST + COUNT);

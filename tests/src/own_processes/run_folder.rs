@@ -72,22 +72,14 @@ impl RunFolder {
 
     fn tell(&self, line: &str) -> std::io::Result<()> {
         let mut watchdog = self.watchdog.lock().unwrap_or_else(PoisonError::into_inner);
-        watchdog
-            .stdin
-            .as_mut()
-            .ok_or(std::io::ErrorKind::BrokenPipe)?
-            .write_all(line.as_bytes())
+        watchdog.stdin.as_mut().ok_or(std::io::ErrorKind::BrokenPipe)?.write_all(line.as_bytes())
     }
 
     fn make() -> Self {
         let base = base_folder();
         let base_lock = locked(&base.join("lock"));
         clean_up(&base);
-        let path = make_folder(&base.join(format!(
-            "run-{}-{}",
-            std::process::id(),
-            since_1970().as_nanos()
-        )));
+        let path = make_folder(&base.join(format!("run-{}-{}", std::process::id(), since_1970().as_nanos())));
         let owner = locked(&path.join("owner.lock"));
         drop(base_lock);
         let watchdog = Command::new("sh")
@@ -100,12 +92,7 @@ impl RunFolder {
             .process_group(0)
             .spawn()
             .expect("a shell can be started");
-        Self {
-            path,
-            _owner: owner,
-            watchdog: Mutex::new(watchdog),
-            count: AtomicU32::new(0),
-        }
+        Self { path, _owner: owner, watchdog: Mutex::new(watchdog), count: AtomicU32::new(0) }
     }
 }
 
@@ -122,8 +109,7 @@ pub(crate) fn own_user_id() -> u32 {
 /// Opens the file and waits for its lock, which the file holds until it is dropped.
 pub(crate) fn locked(path: &Path) -> File {
     let file = open_lock(path);
-    file.lock()
-        .unwrap_or_else(|error| panic!("cannot lock {}: {error}", path.display()));
+    file.lock().unwrap_or_else(|error| panic!("cannot lock {}: {error}", path.display()));
     file
 }
 
@@ -134,9 +120,7 @@ pub(crate) fn try_locked(path: &Path) -> Option<File> {
 }
 
 pub(crate) fn since_1970() -> std::time::Duration {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .expect("the clock is past 1970")
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970")
 }
 
 fn open_lock(path: &Path) -> File {
@@ -149,15 +133,10 @@ fn open_lock(path: &Path) -> File {
 }
 
 fn make_folder(path: &Path) -> PathBuf {
-    fs::create_dir_all(path)
-        .unwrap_or_else(|error| panic!("cannot create {}: {error}", path.display()));
+    fs::create_dir_all(path).unwrap_or_else(|error| panic!("cannot create {}: {error}", path.display()));
     // Only the owner's folders are changed: the servers' user needs to pass through whatever the umask was.
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap_or_else(|error| {
-        panic!(
-            "cannot open {} to the servers' user: {error}",
-            path.display()
-        )
-    });
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+        .unwrap_or_else(|error| panic!("cannot open {} to the servers' user: {error}", path.display()));
     path.to_owned()
 }
 
@@ -178,20 +157,13 @@ fn clean_up(base: &Path) {
 }
 
 fn clean_up_run(run: &Path) {
-    for server in fs::read_dir(run)
-        .into_iter()
-        .flatten()
-        .filter_map(Result::ok)
-    {
-        let Some(pid) = fs::read_to_string(server.path().join(PID_FILE))
-            .ok()
-            .and_then(|text| text.trim().parse().ok())
+    for server in fs::read_dir(run).into_iter().flatten().filter_map(Result::ok) {
+        let Some(pid) = fs::read_to_string(server.path().join(PID_FILE)).ok().and_then(|text| text.trim().parse().ok())
         else {
             continue;
         };
         // A pid is reused; a process whose working folder lies in the dead run's folder is certainly the run's.
-        let is_ours =
-            fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|folder| folder.starts_with(run));
+        let is_ours = fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|folder| folder.starts_with(run));
         if is_ours && !is_gone(pid) {
             signal_all(&[pid], Signal::Kill);
         }
@@ -206,42 +178,23 @@ mod tests {
 
     #[test]
     fn a_dead_runs_server_is_killed_and_its_folder_removed_but_a_foreign_pid_is_not() {
-        let base = make_folder(
-            &std::env::temp_dir().join(format!("pulsecal-clean-up-{}", std::process::id())),
-        );
+        let base = make_folder(&std::env::temp_dir().join(format!("pulsecal-clean-up-{}", std::process::id())));
         let run = make_folder(&base.join("run-1-1"));
-        let (ours, foreign) = (
-            make_folder(&run.join("redis-0")),
-            make_folder(&run.join("redis-1")),
-        );
-        let mut in_folder = Command::new("sleep")
-            .arg("600")
-            .current_dir(&ours)
-            .spawn()
-            .expect("sleep starts");
-        let mut elsewhere = Command::new("sleep")
-            .arg("600")
-            .current_dir("/")
-            .spawn()
-            .expect("sleep starts");
+        let (ours, foreign) = (make_folder(&run.join("redis-0")), make_folder(&run.join("redis-1")));
+        let mut in_folder = Command::new("sleep").arg("600").current_dir(&ours).spawn().expect("sleep starts");
+        let mut elsewhere = Command::new("sleep").arg("600").current_dir("/").spawn().expect("sleep starts");
         fs::write(ours.join(PID_FILE), in_folder.id().to_string()).expect("written");
         fs::write(foreign.join(PID_FILE), elsewhere.id().to_string()).expect("written");
 
         let living_owner = locked(&run.join("owner.lock"));
         clean_up(&base);
-        assert!(
-            run.exists() && in_folder.try_wait().expect("asked").is_none(),
-            "a living run is left alone"
-        );
+        assert!(run.exists() && in_folder.try_wait().expect("asked").is_none(), "a living run is left alone");
 
         drop(living_owner);
         clean_up(&base);
         let ended = in_folder.wait().expect("ended");
         assert!(!ended.success() && !run.exists());
-        assert!(
-            elsewhere.try_wait().expect("asked").is_none(),
-            "a foreign process is left alone"
-        );
+        assert!(elsewhere.try_wait().expect("asked").is_none(), "a foreign process is left alone");
         elsewhere.kill().expect("killed");
         elsewhere.wait().expect("collected");
         fs::remove_dir_all(base).expect("removed");

@@ -22,11 +22,10 @@ impl RunAs {
         }
         let users = std::fs::read_to_string("/etc/passwd").expect("/etc/passwd can be read");
         match std::env::var("PULSECAL_RUN_AS") {
-            Ok(name) if !name.is_empty() => named(&users, &name)
-                .unwrap_or_else(|| panic!("PULSECAL_RUN_AS: there is no user {name}")),
-            _ => named(&users, "postgres")
-                .or_else(|| named(&users, "nobody"))
-                .expect("a user nobody exists"),
+            Ok(name) if !name.is_empty() => {
+                named(&users, &name).unwrap_or_else(|| panic!("PULSECAL_RUN_AS: there is no user {name}"))
+            }
+            _ => named(&users, "postgres").or_else(|| named(&users, "nobody")).expect("a user nobody exists"),
         }
     }
 
@@ -82,13 +81,7 @@ mod tests {
     #[test]
     fn a_user_is_found_by_its_whole_name() {
         let users = "root:x:0:0:root:/root:/bin/sh\npost:x:7:8::/:/bin/sh\npostgres:x:101:104:x,,:/var:/bin/sh\n";
-        assert_eq!(
-            named(users, "postgres"),
-            Some(RunAs::User {
-                user: 101,
-                group: 104
-            })
-        );
+        assert_eq!(named(users, "postgres"), Some(RunAs::User { user: 101, group: 104 }));
         assert_eq!(named(users, "nobody"), None);
     }
 }

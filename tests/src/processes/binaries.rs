@@ -21,12 +21,8 @@ impl Binaries {
     pub fn get() -> &'static Self {
         static BINARIES: OnceLock<Binaries> = OnceLock::new();
         BINARIES.get_or_init(|| {
-            if let Some(folder) =
-                std::env::var_os("PULSECAL_BIN_DIR").filter(|value| !value.is_empty())
-            {
-                return Self {
-                    folder: PathBuf::from(folder),
-                };
+            if let Some(folder) = std::env::var_os("PULSECAL_BIN_DIR").filter(|value| !value.is_empty()) {
+                return Self { folder: PathBuf::from(folder) };
             }
             let folder = profile_folder();
             build(&folder);
@@ -40,11 +36,7 @@ impl Binaries {
     /// If there is none.
     pub fn path(&self, binary: &str) -> PathBuf {
         let path = self.folder.join(binary);
-        assert!(
-            path.is_file(),
-            "there is no binary {binary} in {}",
-            self.folder.display()
-        );
+        assert!(path.is_file(), "there is no binary {binary} in {}", self.folder.display());
         path
     }
 }
@@ -56,48 +48,26 @@ pub(crate) fn migrations_folder() -> PathBuf {
 
 /// The root of the workspace.
 fn workspace() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("the package lies in the workspace")
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace")
 }
 
 /// `target/debug` (or of another profile): the test runs from its `deps`.
 fn profile_folder() -> PathBuf {
     let program = std::env::current_exe().expect("the test knows its own file");
     let folder = program.parent().expect("a file lies in a folder");
-    let folder = if folder.ends_with("deps") {
-        folder.parent().expect("deps lies in a folder")
-    } else {
-        folder
-    };
+    let folder = if folder.ends_with("deps") { folder.parent().expect("deps lies in a folder") } else { folder };
     folder.to_owned()
 }
 
 fn build(folder: &Path) {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
-        .args([
-            "build",
-            "--quiet",
-            "--workspace",
-            "--exclude",
-            "pulsecal-tests",
-            "--bins",
-        ])
+        .args(["build", "--quiet", "--workspace", "--exclude", "pulsecal-tests", "--bins"])
         .current_dir(workspace())
-        .env(
-            "CARGO_TARGET_DIR",
-            folder
-                .parent()
-                .expect("a profile lies in the target folder"),
-        );
+        .env("CARGO_TARGET_DIR", folder.parent().expect("a profile lies in the target folder"));
     if folder.ends_with("release") {
         command.arg("--release");
     }
     let output = command.output().expect("cargo can be started");
-    assert!(
-        output.status.success(),
-        "the binaries do not build:\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "the binaries do not build:\n{}", String::from_utf8_lossy(&output.stderr));
 }

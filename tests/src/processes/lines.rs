@@ -36,18 +36,8 @@ impl Lines {
     pub(super) fn reading(pipes: Pipes) -> Arc<Self> {
         let lines = Arc::new(Self::default());
         let streams: [(Stream, Option<Box<dyn Read + Send>>); 2] = [
-            (
-                Stream::Out,
-                pipes
-                    .stdout
-                    .map(|pipe| Box::new(pipe) as Box<dyn Read + Send>),
-            ),
-            (
-                Stream::Err,
-                pipes
-                    .stderr
-                    .map(|pipe| Box::new(pipe) as Box<dyn Read + Send>),
-            ),
+            (Stream::Out, pipes.stdout.map(|pipe| Box::new(pipe) as Box<dyn Read + Send>)),
+            (Stream::Err, pipes.stderr.map(|pipe| Box::new(pipe) as Box<dyn Read + Send>)),
         ];
         for (stream, pipe) in streams {
             let Some(pipe) = pipe else { continue };
@@ -64,13 +54,8 @@ impl Lines {
     fn read(&self, stream: Stream, pipe: Box<dyn Read + Send>) {
         let mut pipe = BufReader::new(pipe);
         let mut bytes = Vec::new();
-        while pipe
-            .read_until(b'\n', &mut bytes)
-            .is_ok_and(|length| length > 0)
-        {
-            let line = String::from_utf8_lossy(&bytes)
-                .trim_end_matches(['\r', '\n'])
-                .to_owned();
+        while pipe.read_until(b'\n', &mut bytes).is_ok_and(|length| length > 0) {
+            let line = String::from_utf8_lossy(&bytes).trim_end_matches(['\r', '\n']).to_owned();
             bytes.clear();
             let mut ring = self.lock();
             ring.count += 1;
@@ -96,20 +81,11 @@ impl Lines {
         let ring = self.lock();
         let forgotten = ring.count - ring.lines.len() as u64;
         let skip = usize::try_from(mark.saturating_sub(forgotten)).unwrap_or(usize::MAX);
-        ring.lines
-            .iter()
-            .skip(skip)
-            .map(|(_, line)| line)
-            .find(|line| line.contains(pattern))
-            .cloned()
+        ring.lines.iter().skip(skip).map(|(_, line)| line).find(|line| line.contains(pattern)).cloned()
     }
 
     pub(super) fn all(&self) -> Vec<String> {
-        self.lock()
-            .lines
-            .iter()
-            .map(|(_, line)| line.clone())
-            .collect()
+        self.lock().lines.iter().map(|(_, line)| line.clone()).collect()
     }
 
     pub(super) fn stdout(&self) -> String {
@@ -128,11 +104,7 @@ impl Lines {
 
     fn of(&self, wanted: Stream) -> String {
         let ring = self.lock();
-        ring.lines
-            .iter()
-            .filter(|(stream, _)| *stream == wanted)
-            .flat_map(|(_, line)| [line.as_str(), "\n"])
-            .collect()
+        ring.lines.iter().filter(|(stream, _)| *stream == wanted).flat_map(|(_, line)| [line.as_str(), "\n"]).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Ring> {

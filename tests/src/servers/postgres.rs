@@ -41,11 +41,7 @@ impl Postgres {
     /// root, it runs as `PULSECAL_RUN_AS`, else `postgres`, else `nobody`.
     pub async fn private() -> Self {
         let own = blocking(OwnPostgres::start_new).await;
-        Self {
-            url: own.url(),
-            own: Some(Arc::new(own)),
-            may_break: true,
-        }
+        Self { url: own.url(), own: Some(Arc::new(own)), may_break: true }
     }
 
     /// The server of `TEST_DATABASE_URL`; without that, one that this process starts and keeps until its end.
@@ -54,15 +50,8 @@ impl Postgres {
         SHARED
             .get_or_init(|| async {
                 match std::env::var("TEST_DATABASE_URL") {
-                    Ok(url) if !url.is_empty() => Self {
-                        url,
-                        own: None,
-                        may_break: false,
-                    },
-                    _ => Self {
-                        may_break: false,
-                        ..Self::private().await
-                    },
+                    Ok(url) if !url.is_empty() => Self { url, own: None, may_break: false },
+                    _ => Self { may_break: false, ..Self::private().await },
                 }
             })
             .await
@@ -106,17 +95,11 @@ impl Postgres {
 
     /// The last lines of the server's log; empty for a server that this process did not start.
     pub fn log_end(&self) -> String {
-        self.own
-            .as_ref()
-            .map(|own| own.process.log_end())
-            .unwrap_or_default()
+        self.own.as_ref().map(|own| own.process.log_end()).unwrap_or_default()
     }
 
     fn breakable(&self) -> Arc<OwnPostgres> {
-        assert!(
-            self.may_break,
-            "other tests use the shared Postgres: take Postgres::private()"
-        );
+        assert!(self.may_break, "other tests use the shared Postgres: take Postgres::private()");
         Arc::clone(self.own.as_ref().expect("a private server is an own one"))
     }
 }
@@ -139,36 +122,22 @@ impl OwnPostgres {
         copy.arg("-a").arg(template).arg(folder.join("data"));
         run_to_end(copy, "copy the empty cluster");
         let process = ServerProcess::new("Postgres", folder.clone());
-        let own = Self {
-            process,
-            port: ReservedPort::take(),
-            programs,
-            run_as,
-            folder,
-        };
+        let own = Self { process, port: ReservedPort::take(), programs, run_as, folder };
         own.start();
         own
     }
 
     fn url(&self) -> String {
-        format!(
-            "postgres://postgres@127.0.0.1:{}/postgres",
-            self.port.number()
-        )
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port.number())
     }
 
     fn start(&self) {
         let mut command = self.run_as.command(&self.programs.join("postgres"));
-        command
-            .arg("-D")
-            .arg(self.data())
-            .arg("-p")
-            .arg(self.port.number().to_string());
+        command.arg("-D").arg(self.data()).arg("-p").arg(self.port.number().to_string());
         for setting in SETTINGS {
             command.args(["-c", setting]);
         }
-        self.process
-            .start(command, Signal::Quit, |pid| self.is_ready(pid));
+        self.process.start(command, Signal::Quit, |pid| self.is_ready(pid));
     }
 
     /// What `pg_ctl --wait` looks at: our pid in the first line and the status in the eighth.
@@ -177,9 +146,7 @@ impl OwnPostgres {
             return false;
         };
         let mut lines = text.lines();
-        lines
-            .next()
-            .is_some_and(|line| line.trim() == pid.to_string())
+        lines.next().is_some_and(|line| line.trim() == pid.to_string())
             && lines.nth(6).is_some_and(|line| line.trim() == "ready")
     }
 
@@ -240,16 +207,9 @@ fn programs() -> PathBuf {
 
 /// An empty cluster, made once per version and user and then only copied: initdb takes much longer than a copy.
 fn cluster_template(programs: &Path, run_as: &RunAs) -> PathBuf {
-    let version = Command::new(programs.join("postgres"))
-        .arg("--version")
-        .output()
-        .expect("postgres --version runs");
+    let version = Command::new(programs.join("postgres")).arg("--version").output().expect("postgres --version runs");
     // "postgres (PostgreSQL) 17.2 (the distribution's words)"
-    let version = String::from_utf8_lossy(&version.stdout)
-        .split_whitespace()
-        .nth(2)
-        .unwrap_or("unknown")
-        .to_owned();
+    let version = String::from_utf8_lossy(&version.stdout).split_whitespace().nth(2).unwrap_or("unknown").to_owned();
     let name = format!("postgres-{version}-{}", run_as.tag());
     let _lock = locked(&base_folder().join(format!("{name}.lock")));
     let template = base_folder().join(name);

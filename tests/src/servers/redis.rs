@@ -27,11 +27,7 @@ impl Redis {
     /// The program is `PULSECAL_REDIS_SERVER`, else `redis-server` or `valkey-server` on PATH.
     pub async fn private() -> Self {
         let own = blocking(OwnRedis::start_new).await;
-        Self {
-            url: own.url(),
-            own: Some(Arc::new(own)),
-            may_break: true,
-        }
+        Self { url: own.url(), own: Some(Arc::new(own)), may_break: true }
     }
 
     /// The server of `TEST_REDIS_URL`; without that, one that this process starts and keeps until its end.
@@ -40,15 +36,8 @@ impl Redis {
         SHARED
             .get_or_init(|| async {
                 match std::env::var("TEST_REDIS_URL") {
-                    Ok(url) if !url.is_empty() => Self {
-                        url,
-                        own: None,
-                        may_break: false,
-                    },
-                    _ => Self {
-                        may_break: false,
-                        ..Self::private().await
-                    },
+                    Ok(url) if !url.is_empty() => Self { url, own: None, may_break: false },
+                    _ => Self { may_break: false, ..Self::private().await },
                 }
             })
             .await
@@ -93,16 +82,7 @@ impl Redis {
     /// Lets every command of every client wait for this many milliseconds (`CLIENT PAUSE`). Connections stay open.
     pub async fn pause(&self, milliseconds: u64) {
         let own = self.breakable();
-        blocking(move || {
-            command(
-                &own.url(),
-                redis::cmd("CLIENT")
-                    .arg("PAUSE")
-                    .arg(milliseconds)
-                    .arg("ALL"),
-            )
-        })
-        .await;
+        blocking(move || command(&own.url(), redis::cmd("CLIENT").arg("PAUSE").arg(milliseconds).arg("ALL"))).await;
     }
 
     /// Stops the process (SIGSTOP): connections are accepted by the system, and nothing answers.
@@ -146,13 +126,8 @@ impl Redis {
         assert!(!prefix.is_empty(), "an empty prefix would remove every key");
         let (url, prefix) = (self.url.clone(), prefix.to_owned());
         blocking(move || {
-            let pattern: String = prefix
-                .chars()
-                .flat_map(|letter| ['\\', letter])
-                .collect::<String>()
-                + "*";
-            let mut connection =
-                connect(&url).unwrap_or_else(|error| panic!("cannot reach Redis: {error}"));
+            let pattern: String = prefix.chars().flat_map(|letter| ['\\', letter]).collect::<String>() + "*";
+            let mut connection = connect(&url).unwrap_or_else(|error| panic!("cannot reach Redis: {error}"));
             let mut cursor = 0_u64;
             loop {
                 let (next, keys): (u64, Vec<Vec<u8>>) = redis::cmd("SCAN")
@@ -164,10 +139,7 @@ impl Redis {
                     .query(&mut connection)
                     .expect("SCAN is answered");
                 if !keys.is_empty() {
-                    redis::cmd("DEL")
-                        .arg(keys)
-                        .exec(&mut connection)
-                        .expect("DEL is answered");
+                    redis::cmd("DEL").arg(keys).exec(&mut connection).expect("DEL is answered");
                 }
                 if next == 0 {
                     break;
@@ -179,10 +151,7 @@ impl Redis {
     }
 
     fn breakable(&self) -> Arc<OwnRedis> {
-        assert!(
-            self.may_break,
-            "other tests use the shared Redis: take Redis::private()"
-        );
+        assert!(self.may_break, "other tests use the shared Redis: take Redis::private()");
         Arc::clone(self.own.as_ref().expect("a private server is an own one"))
     }
 }
@@ -201,13 +170,7 @@ impl OwnRedis {
         let run_as = RunAs::find();
         run_as.own(&folder);
         let process = ServerProcess::new("Redis", folder.clone());
-        let own = Self {
-            process,
-            port: ReservedPort::take(),
-            program: program(),
-            run_as,
-            folder,
-        };
+        let own = Self { process, port: ReservedPort::take(), program: program(), run_as, folder };
         own.start();
         own
     }
@@ -219,31 +182,12 @@ impl OwnRedis {
     fn start(&self) {
         let mut command = self.run_as.command(&self.program);
         let port = self.port.number().to_string();
-        command.args([
-            "--port",
-            &port,
-            "--bind",
-            "127.0.0.1",
-            "--protected-mode",
-            "yes",
-            "--daemonize",
-            "no",
-        ]);
-        command.args([
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-            "--dbfilename",
-            "dump.rdb",
-            "--maxclients",
-            "2000",
-        ]);
+        command.args(["--port", &port, "--bind", "127.0.0.1", "--protected-mode", "yes", "--daemonize", "no"]);
+        command.args(["--save", "", "--appendonly", "no", "--dbfilename", "dump.rdb", "--maxclients", "2000"]);
         command.arg("--dir").arg(&self.folder);
         // SIGTERM is enough, and KILL follows: there is nothing to save.
         self.process.start(command, Signal::Terminate, |_| {
-            connect(&self.url())
-                .is_ok_and(|mut connection| redis::cmd("PING").exec(&mut connection).is_ok())
+            connect(&self.url()).is_ok_and(|mut connection| redis::cmd("PING").exec(&mut connection).is_ok())
         });
         // Loaded once; a later start after a kill must come back empty.
         let _ = fs::remove_file(self.dump());
@@ -274,9 +218,7 @@ impl Drop for OwnRedis {
 }
 
 fn program() -> PathBuf {
-    if let Some(program) =
-        std::env::var_os("PULSECAL_REDIS_SERVER").filter(|value| !value.is_empty())
-    {
+    if let Some(program) = std::env::var_os("PULSECAL_REDIS_SERVER").filter(|value| !value.is_empty()) {
         return PathBuf::from(program);
     }
     on_path("redis-server")
@@ -285,15 +227,12 @@ fn program() -> PathBuf {
 }
 
 fn connect(url: &str) -> redis::RedisResult<redis::Connection> {
-    let connection =
-        redis::Client::open(url)?.get_connection_with_timeout(Duration::from_secs(2))?;
+    let connection = redis::Client::open(url)?.get_connection_with_timeout(Duration::from_secs(2))?;
     connection.set_read_timeout(Some(LIMIT))?;
     Ok(connection)
 }
 
 fn command(url: &str, command: &redis::Cmd) {
     let mut connection = connect(url).unwrap_or_else(|error| panic!("cannot reach Redis: {error}"));
-    command
-        .exec(&mut connection)
-        .unwrap_or_else(|error| panic!("Redis refused: {error}"));
+    command.exec(&mut connection).unwrap_or_else(|error| panic!("Redis refused: {error}"));
 }

@@ -33,9 +33,7 @@ impl Body {
         const NAME: &[u8] = b"message-id:";
         if line == b"\r\n" {
             self.past_headers = true;
-        } else if self.message_id.is_none()
-            && line.len() > NAME.len()
-            && line[..NAME.len()].eq_ignore_ascii_case(NAME)
+        } else if self.message_id.is_none() && line.len() > NAME.len() && line[..NAME.len()].eq_ignore_ascii_case(NAME)
         {
             self.in_message_id = true;
             self.take_message_id(&line[NAME.len()..]);
@@ -81,8 +79,7 @@ mod tests {
 
     #[test]
     fn a_message_is_read_the_same_in_pieces_of_any_size() {
-        let text =
-            b"Subject: x\r\nMESSAGE-ID: <1@example.org>\r\n\r\n..\r\n.x\r\n\n.\r\r\n.\r\nQUIT\r\n";
+        let text = b"Subject: x\r\nMESSAGE-ID: <1@example.org>\r\n\r\n..\r\n.x\r\n\n.\r\r\n.\r\nQUIT\r\n";
         let whole = text.len() - b"QUIT\r\n".len();
         for piece in 1..text.len() {
             let mut body = Body::default();

@@ -61,23 +61,13 @@ impl Fault {
             500..=599 => "5.1.1 no",
             _ => panic!("{code} refuses nothing"),
         };
-        Self::Refuse {
-            stage,
-            code,
-            text: text.to_owned(),
-        }
+        Self::Refuse { stage, code, text: text.to_owned() }
     }
 
     pub(super) fn stage(&self) -> Stage {
         match self {
-            Self::Refuse { stage, .. }
-            | Self::Hang(stage)
-            | Self::Slow(stage, _)
-            | Self::Drop(stage) => *stage,
-            Self::DropMidBody
-            | Self::AcceptThenDrop
-            | Self::AcceptThenHang
-            | Self::DropAfterReply => Stage::Dot,
+            Self::Refuse { stage, .. } | Self::Hang(stage) | Self::Slow(stage, _) | Self::Drop(stage) => *stage,
+            Self::DropMidBody | Self::AcceptThenDrop | Self::AcceptThenHang | Self::DropAfterReply => Stage::Dot,
         }
     }
 }
@@ -114,10 +104,7 @@ impl Faults {
 
     /// No faults yet; shares follow a pattern that this seed decides.
     pub fn seeded(seed: u64) -> Self {
-        Self {
-            seed,
-            rules: Vec::new(),
-        }
+        Self { seed, rules: Vec::new() }
     }
 
     /// For everything.
@@ -164,27 +151,14 @@ impl Faults {
             .rules
             .iter()
             .filter(|rule| (rule.fault.stage() < Stage::Rcpt) == early)
-            .filter_map(|rule| {
-                if let Who::Share(_, end) = rule.who {
-                    Some(end)
-                } else {
-                    None
-                }
-            })
+            .filter_map(|rule| if let Who::Share(_, end) = rule.who { Some(end) } else { None })
             .fold(0.0, f64::max);
-        assert!(
-            share >= 0.0 && start + share <= 1.0 + 1e-9,
-            "the shares exceed 1"
-        );
+        assert!(share >= 0.0 && start + share <= 1.0 + 1e-9, "the shares exceed 1");
         self.rule(Who::Share(start, start + share), fault)
     }
 
     fn late_rule(self, who: Who, fault: Fault) -> Self {
-        assert!(
-            fault.stage() >= Stage::Rcpt,
-            "the recipient is not known at {:?}",
-            fault.stage()
-        );
+        assert!(fault.stage() >= Stage::Rcpt, "the recipient is not known at {:?}", fault.stage());
         self.rule(who, fault)
     }
 
@@ -204,11 +178,7 @@ pub(super) struct LiveFaults {
 
 impl LiveFaults {
     pub(super) fn new(faults: Faults) -> Self {
-        Self {
-            faults,
-            tries: HashMap::new(),
-            early: 0,
-        }
+        Self { faults, tries: HashMap::new(), early: 0 }
     }
 
     /// The fault at a stage before any recipient is known.
@@ -218,13 +188,7 @@ impl LiveFaults {
         }
         self.early += 1;
         let roll = roll(self.faults.seed, "", self.early);
-        first_fitting(
-            &mut self.faults.rules,
-            |rule| rule.fault.stage() == stage,
-            "",
-            0,
-            roll,
-        )
+        first_fitting(&mut self.faults.rules, |rule| rule.fault.stage() == stage, "", 0, roll)
     }
 
     /// The fault that a transaction to this recipient meets, from its RCPT on.
@@ -236,13 +200,7 @@ impl LiveFaults {
         let tries = self.tries.entry(recipient.clone()).or_insert(0);
         *tries += 1;
         let (tries, roll) = (*tries, roll(self.faults.seed, &recipient, *tries));
-        first_fitting(
-            &mut self.faults.rules,
-            |rule| rule.fault.stage() >= Stage::Rcpt,
-            &recipient,
-            tries,
-            roll,
-        )
+        first_fitting(&mut self.faults.rules, |rule| rule.fault.stage() >= Stage::Rcpt, &recipient, tries, roll)
     }
 }
 
@@ -257,9 +215,7 @@ fn first_fitting(
         let fits = match &mut rule.who {
             Who::Everyone => true,
             Who::Recipient(address) => address == recipient,
-            Who::Domain(domain) => recipient
-                .rsplit_once('@')
-                .is_some_and(|(_, own)| own == domain),
+            Who::Domain(domain) => recipient.rsplit_once('@').is_some_and(|(_, own)| own == domain),
             Who::FirstTries(first) => tries <= *first,
             Who::Next(0) => false,
             Who::Next(left) => {
@@ -278,12 +234,7 @@ fn first_fitting(
 /// A number in [0, 1) that looks random: FNV-1a over the key, then the finish of splitmix64.
 fn roll(seed: u64, recipient: &str, number: u64) -> f64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in seed
-        .to_le_bytes()
-        .into_iter()
-        .chain(recipient.bytes())
-        .chain(number.to_le_bytes())
-    {
+    for byte in seed.to_le_bytes().into_iter().chain(recipient.bytes()).chain(number.to_le_bytes()) {
         hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     }
     hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -298,35 +249,16 @@ mod tests {
 
     #[test]
     fn shares_are_met_exclude_each_other_and_do_not_depend_on_order() {
-        let faults = || {
-            Faults::seeded(11)
-                .share(0.2, Fault::DropMidBody)
-                .share(0.3, Fault::refuse(Stage::Dot, 451))
-        };
-        let recipients: Vec<String> = (0..4_000)
-            .map(|number| format!("p{number}@example.org"))
-            .collect();
+        let faults = || Faults::seeded(11).share(0.2, Fault::DropMidBody).share(0.3, Fault::refuse(Stage::Dot, 451));
+        let recipients: Vec<String> = (0..4_000).map(|number| format!("p{number}@example.org")).collect();
         let mut forwards = LiveFaults::new(faults());
         let mut backwards = LiveFaults::new(faults());
-        let one: Vec<_> = recipients
-            .iter()
-            .map(|to| forwards.of_recipient(to))
-            .collect();
-        let mut other: Vec<_> = recipients
-            .iter()
-            .rev()
-            .map(|to| backwards.of_recipient(to))
-            .collect();
+        let one: Vec<_> = recipients.iter().map(|to| forwards.of_recipient(to)).collect();
+        let mut other: Vec<_> = recipients.iter().rev().map(|to| backwards.of_recipient(to)).collect();
         other.reverse();
         assert_eq!(one, other);
-        let drops = one
-            .iter()
-            .filter(|fault| **fault == Some(Fault::DropMidBody))
-            .count();
-        let refusals = one
-            .iter()
-            .filter(|fault| matches!(fault, Some(Fault::Refuse { .. })))
-            .count();
+        let drops = one.iter().filter(|fault| **fault == Some(Fault::DropMidBody)).count();
+        let refusals = one.iter().filter(|fault| matches!(fault, Some(Fault::Refuse { .. }))).count();
         assert!((700..900).contains(&drops), "{drops} of 800");
         assert!((1_080..1_320).contains(&refusals), "{refusals} of 1200");
     }
@@ -334,9 +266,7 @@ mod tests {
     #[test]
     fn a_recipient_in_a_share_is_not_hit_at_every_try() {
         let mut live = LiveFaults::new(Faults::seeded(3).share(0.5, Fault::DropMidBody));
-        let hits = (0..200)
-            .filter(|_| live.of_recipient("a@example.org").is_some())
-            .count();
+        let hits = (0..200).filter(|_| live.of_recipient("a@example.org").is_some()).count();
         assert!((60..140).contains(&hits), "{hits} of 100");
     }
 

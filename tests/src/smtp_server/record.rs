@@ -78,11 +78,7 @@ pub struct Counts {
 impl Accepted {
     /// The kept bytes as text; empty where none are kept.
     pub fn raw_text(&self) -> String {
-        self.raw
-            .as_deref()
-            .map(String::from_utf8_lossy)
-            .unwrap_or_default()
-            .into_owned()
+        self.raw.as_deref().map(String::from_utf8_lossy).unwrap_or_default().into_owned()
     }
 }
 
@@ -102,10 +98,6 @@ impl fmt::Debug for Accepted {
 
 impl fmt::Debug for NotAccepted {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("NotAccepted")
-            .field("fate", &self.fate)
-            .field("message", &self.message)
-            .finish()
+        formatter.debug_struct("NotAccepted").field("fate", &self.fate).field("message", &self.message).finish()
     }
 }

@@ -16,8 +16,7 @@ const CLOSING: u16 = 421;
 
 /// Accepts connections for ever.
 pub(super) async fn serve(listener: std::net::TcpListener, shared: Arc<Shared>) {
-    let listener =
-        TcpListener::from_std(listener).expect("a non-blocking listener can be registered");
+    let listener = TcpListener::from_std(listener).expect("a non-blocking listener can be registered");
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             // Out of file descriptors: those in use will come free.
@@ -30,8 +29,7 @@ pub(super) async fn serve(listener: std::net::TcpListener, shared: Arc<Shared>) 
                 let counts = &mut shared.lock().counts;
                 counts.connections += 1;
                 counts.open_connections += 1;
-                counts.most_open_connections =
-                    counts.most_open_connections.max(counts.open_connections);
+                counts.most_open_connections = counts.most_open_connections.max(counts.open_connections);
                 counts.connections
             };
             let mut session = Session::new(stream, number, &shared);
@@ -66,28 +64,16 @@ struct Session<'a> {
 impl<'a> Session<'a> {
     fn new(stream: TcpStream, number: u64, shared: &'a Shared) -> Self {
         let (input, output) = (Vec::with_capacity(16 * 1024), Vec::new());
-        Self {
-            stream,
-            number,
-            shared,
-            input,
-            output,
-            from: None,
-            to: Vec::new(),
-            fault: None,
-        }
+        Self { stream, number, shared, input, output, from: None, to: Vec::new(), fault: None }
     }
 
     async fn run(&mut self) -> Result<(), Closed> {
         self.stream.set_nodelay(true)?;
-        self.answer_early(Stage::Greeting, "220 test.example.org ESMTP")
-            .await?;
+        self.answer_early(Stage::Greeting, "220 test.example.org ESMTP").await?;
         loop {
             let mut used = 0;
             while let Some(length) = line_length(&self.input[used..]) {
-                let line = String::from_utf8_lossy(&self.input[used..used + length])
-                    .trim_end()
-                    .to_owned();
+                let line = String::from_utf8_lossy(&self.input[used..used + length]).trim_end().to_owned();
                 used += length;
                 if verb_of(&line) == "DATA" {
                     self.input.drain(..used);
@@ -112,11 +98,7 @@ impl<'a> Session<'a> {
         match verb_of(line).as_str() {
             "EHLO" => {
                 self.reset();
-                let pipelining = if self.shared.options.pipelining {
-                    "250-PIPELINING\r\n"
-                } else {
-                    ""
-                };
+                let pipelining = if self.shared.options.pipelining { "250-PIPELINING\r\n" } else { "" };
                 let size = self.shared.options.size_limit;
                 let reply = format!(
                     "250-test.example.org\r\n{pipelining}250-8BITMIME\r\n250-SMTPUTF8\r\n250-ENHANCEDSTATUSCODES\r\n250 SIZE {size}"
@@ -125,8 +107,7 @@ impl<'a> Session<'a> {
             }
             "HELO" => {
                 self.reset();
-                self.answer_early(Stage::Hello, "250 test.example.org")
-                    .await
+                self.answer_early(Stage::Hello, "250 test.example.org").await
             }
             "MAIL" => self.mail(line).await,
             "RCPT" => self.rcpt(line).await,
@@ -166,8 +147,7 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         let fault = self.shared.lock().faults.at(Stage::Mail);
-        self.meet(fault.as_ref(), Stage::Mail, "250 2.1.0 sender ok")
-            .await?;
+        self.meet(fault.as_ref(), Stage::Mail, "250 2.1.0 sender ok").await?;
         if !refuses(fault.as_ref(), Stage::Mail) {
             self.from = Some(from);
         }
@@ -185,8 +165,7 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         let fault = self.shared.lock().faults.of_recipient(&to);
-        self.meet(fault.as_ref(), Stage::Rcpt, "250 2.1.5 recipient ok")
-            .await?;
+        self.meet(fault.as_ref(), Stage::Rcpt, "250 2.1.5 recipient ok").await?;
         if refuses(fault.as_ref(), Stage::Rcpt) {
             return Ok(());
         }
@@ -233,17 +212,9 @@ impl<'a> Session<'a> {
     }
 
     /// The final dot was read: what becomes of the message, and what is answered.
-    async fn end_of_message(
-        &mut self,
-        mut message: Accepted,
-        fault: Option<Fault>,
-    ) -> Result<(), Closed> {
+    async fn end_of_message(&mut self, mut message: Accepted, fault: Option<Fault>) -> Result<(), Closed> {
         let fate = match &fault {
-            Some(Fault::Refuse {
-                stage: Stage::Dot,
-                code,
-                ..
-            }) => Some(Fate::Refused(*code)),
+            Some(Fault::Refuse { stage: Stage::Dot, code, .. }) => Some(Fate::Refused(*code)),
             Some(Fault::Drop(Stage::Dot)) => Some(Fate::Dropped),
             Some(Fault::Hang(Stage::Dot)) => Some(Fate::Hung),
             _ if message.size > self.shared.options.size_limit => Some(Fate::Refused(552)),
@@ -263,17 +234,13 @@ impl<'a> Session<'a> {
                 self.say("552 5.3.4 too large");
                 Ok(())
             }
-            fault => {
-                self.meet(fault.as_ref(), Stage::Dot, "250 2.0.0 taken")
-                    .await
-            }
+            fault => self.meet(fault.as_ref(), Stage::Dot, "250 2.0.0 taken").await,
         }
     }
 
     fn message(&mut self, bytes: &[u8], message_id: Option<String>) -> Accepted {
         let options = &self.shared.options;
-        let keep = options.keep_raw_bytes > 0
-            && self.shared.lock().accepted.len() < options.keep_raw_messages;
+        let keep = options.keep_raw_bytes > 0 && self.shared.lock().accepted.len() < options.keep_raw_messages;
         let (raw, size) = if keep {
             let mut whole = unstuffed(bytes);
             let size = whole.len();
@@ -301,18 +268,9 @@ impl<'a> Session<'a> {
     }
 
     /// Answers at this stage: with the fault if it is one of this stage, else with the good answer.
-    async fn meet(
-        &mut self,
-        fault: Option<&Fault>,
-        stage: Stage,
-        good: &str,
-    ) -> Result<(), Closed> {
+    async fn meet(&mut self, fault: Option<&Fault>, stage: Stage, good: &str) -> Result<(), Closed> {
         match fault {
-            Some(Fault::Refuse {
-                stage: at,
-                code,
-                text,
-            }) if *at == stage => {
+            Some(Fault::Refuse { stage: at, code, text }) if *at == stage => {
                 self.shared.lock().counts.refused += 1;
                 self.say(&format!("{code} {text}"));
                 if *code == CLOSING {
@@ -383,10 +341,7 @@ fn refuses(fault: Option<&Fault>, at: Stage) -> bool {
 }
 
 fn verb_of(line: &str) -> String {
-    line.split([' ', ':'])
-        .next()
-        .unwrap_or_default()
-        .to_ascii_uppercase()
+    line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase()
 }
 
 /// The address between `MAIL FROM:<` (or `RCPT TO:<`) and `>`.

@@ -19,14 +19,7 @@ fn a_bundle_and_ndjson_give_the_same_records() {
         {"resource": PATIENT}], "link": [{"a": "]}"}], "resourceType": "Bundle"}"#
         .replace("ORDER", &resources[0].to_string())
         .replace("PATIENT", &resources[1].to_string());
-    for text in [
-        compact.clone(),
-        pretty,
-        lines,
-        sorted,
-        format!("\u{feff}{compact}"),
-        format!("\n \n{compact}\n"),
-    ] {
+    for text in [compact.clone(), pretty, lines, sorted, format!("\u{feff}{compact}"), format!("\n \n{compact}\n")] {
         let items = read_bytes(text.clone());
         assert_eq!(ids(&items), ["p1", "m1"], "{text}: {items:?}");
         assert_eq!(items.len(), 2);
@@ -46,16 +39,10 @@ fn bundles_and_resources_may_follow_each_other() {
     );
     let items = read_bytes(both);
     assert_eq!(ids(&items), ["a", "b"]);
-    assert_eq!(
-        problems(&items),
-        ["Patient/c at Patient.name: no name is given"]
-    );
+    assert_eq!(problems(&items), ["Patient/c at Patient.name: no name is given"]);
     assert_eq!(ids(&read_bytes(pretty(&one))), ["a"]);
     assert_eq!(read_bytes(bundle(&[]).to_string()).len(), 0);
-    assert_eq!(
-        read_bytes(r#"{"resourceType": "Bundle", "total": 0}"#).len(),
-        0
-    );
+    assert_eq!(read_bytes(r#"{"resourceType": "Bundle", "total": 0}"#).len(), 0);
 }
 
 #[test]
@@ -80,19 +67,13 @@ fn what_is_no_fhir_is_one_clear_problem() {
         let items = read_bytes(bytes);
         assert_eq!(items.len(), 1, "{items:?}");
         let problem = items[0].as_ref().expect_err("no FHIR");
-        assert_eq!(
-            (problem.effect, problem.resource.as_str()),
-            (Effect::Stopped, "file")
-        );
+        assert_eq!((problem.effect, problem.resource.as_str()), (Effect::Stopped, "file"));
         assert!(
             problem.reason.starts_with("this is no FHIR R4 (") && problem.reason.contains(reason),
             "{}",
             problem.reason
         );
-        assert!(
-            problem.reason.contains("expected a Bundle or NDJSON")
-                && !problem.reason.contains("Muster")
-        );
+        assert!(problem.reason.contains("expected a Bundle or NDJSON") && !problem.reason.contains("Muster"));
     }
 }
 
@@ -102,10 +83,7 @@ fn a_bundle_cut_short_brings_in_nothing() {
     let sorted = bundle(&[patient(), order()]).to_string();
     let items = read_bytes(&sorted.as_bytes()[..sorted.len() - 30]);
     assert_eq!(items.len(), 1);
-    assert!(
-        problems(&items)[0].contains("(the file ends in the middle)"),
-        "{items:?}"
-    );
+    assert!(problems(&items)[0].contains("(the file ends in the middle)"), "{items:?}");
 
     let whole = format!(
         "{{\"resourceType\":\"Bundle\",\"entry\":[{},{}]}}",
@@ -115,33 +93,20 @@ fn a_bundle_cut_short_brings_in_nothing() {
     for cut in [whole.len() - 1, whole.len() - 3, whole.len() / 2, 80] {
         let items = read_bytes(&whole.as_bytes()[..cut]);
         assert_eq!(ids(&items), Vec::<&str>::new());
-        let last = items
-            .last()
-            .expect("a problem")
-            .as_ref()
-            .expect_err("a problem");
+        let last = items.last().expect("a problem").as_ref().expect_err("a problem");
         assert_eq!(
             (last.effect, last.reason.as_str()),
-            (
-                Effect::Stopped,
-                "ends in the middle; nothing of it was imported"
-            )
+            (Effect::Stopped, "ends in the middle; nothing of it was imported")
         );
     }
     let garbled = whole.replacen("},{", "} {", 1);
     let items = read_bytes(garbled);
-    assert_eq!(
-        problems(&items),
-        ["file: is no well-formed JSON from line 1 on; nothing of it was imported"]
-    );
+    assert_eq!(problems(&items), ["file: is no well-formed JSON from line 1 on; nothing of it was imported"]);
     // A List has entries too: on one line it is told apart, over several only once its type comes.
     let list = r#"{"entry": [{"item": {"reference": "Patient/p1"}}],| "resourceType": "List"}"#;
     assert_eq!(read_bytes(list.replace('|', "")).len(), 0);
     let told = problems(&read_bytes(list.replace('|', "\n")));
-    assert!(
-        told.iter().any(|problem| problem.contains("is no Bundle")),
-        "{told:?}"
-    );
+    assert!(told.iter().any(|problem| problem.contains("is no Bundle")), "{told:?}");
 }
 
 #[test]
@@ -176,11 +141,7 @@ fn a_bad_line_is_reported_and_the_rest_goes_on() {
         assert!(problem.starts_with(start), "{problem}");
     }
     // Also when it is the first one.
-    let items = read_bytes(format!(
-        "{{\"resourceType\": \"Patient\", \"na\n{}\n{}\n",
-        line("a"),
-        line("b")
-    ));
+    let items = read_bytes(format!("{{\"resourceType\": \"Patient\", \"na\n{}\n{}\n", line("a"), line("b")));
     assert_eq!((ids(&items), items.len()), (vec!["a", "b"], 3));
 }
 
@@ -197,10 +158,7 @@ fn entries_that_bring_no_resource_are_reported() {
     assert_eq!(ids(&items), ["p1"]);
     let told = problems(&items);
     assert_eq!(told.len(), 4);
-    assert!(
-        told[0].starts_with("entry[0] at request.method: asks to delete"),
-        "{told:?}"
-    );
+    assert!(told[0].starts_with("entry[0] at request.method: asks to delete"), "{told:?}");
     assert!(
         told[1].starts_with("entry[1] at resource")
             && told[2].starts_with("entry[2]")
@@ -211,57 +169,34 @@ fn entries_that_bring_no_resource_are_reported() {
 
 #[test]
 fn types_without_use_are_counted() {
-    let lines = [
-        line("a"),
-        "{\"resourceType\":\"Observation\"}\n".repeat(3),
-        "{\"resourceType\":\"Mara Muster\"}".to_owned(),
-    ]
-    .join("\n");
+    let lines =
+        [line("a"), "{\"resourceType\":\"Observation\"}\n".repeat(3), "{\"resourceType\":\"Mara Muster\"}".to_owned()]
+            .join("\n");
     let mut reader = fhir::read(Cursor::new(lines.into_bytes()), Limits::default());
     assert_eq!(reader.by_ref().count(), 1);
-    let ignored: Vec<_> = reader
-        .ignored()
-        .iter()
-        .map(|(name, count)| (name.as_str(), *count))
-        .collect();
+    let ignored: Vec<_> = reader.ignored().iter().map(|(name, count)| (name.as_str(), *count)).collect();
     assert_eq!(ignored, [("Observation", 3), ("other", 1)]);
 }
 
 #[test]
 fn limits_hold() {
-    let small = Limits {
-        resource_bytes: 300,
-        json_values: 20,
-        indexed: 2,
-    };
-    let read =
-        |text: String| -> Items { fhir::read(Cursor::new(text.into_bytes()), small).collect() };
+    let small = Limits { resource_bytes: 300, json_values: 20, indexed: 2 };
+    let read = |text: String| -> Items { fhir::read(Cursor::new(text.into_bytes()), small).collect() };
     let long = with(&patient(), &json!({"id": "long", "photo": "x".repeat(400)}));
     let wide = with(&patient(), &json!({"id": "wide", "photo": vec![0; 30]}));
-    let deep = format!(
-        "{{\"resourceType\":\"Patient\",\"id\":\"deep\",\"x\":{}{}}}",
-        "[".repeat(130),
-        "]".repeat(130)
-    );
+    let deep = format!("{{\"resourceType\":\"Patient\",\"id\":\"deep\",\"x\":{}{}}}", "[".repeat(130), "]".repeat(130));
     let items = read(format!("{}\n{long}\n{wide}\n{}", line("a"), line("b")));
     assert_eq!(ids(&items), ["a", "b"]);
     assert_eq!(
         problems(&items),
-        [
-            "line 2: is longer than 300 bytes and was passed over",
-            "Patient/wide: has more than 20 values"
-        ]
+        ["line 2: is longer than 300 bytes and was passed over", "Patient/wide: has more than 20 values"]
     );
     let items = read(bundle(&[long, patient()]).to_string());
     assert_eq!((ids(&items), items.len()), (vec!["p1"], 2));
     let items = read_bytes(format!("{}\n{deep}", line("a")));
-    assert_eq!(
-        problems(&items),
-        ["Patient/deep: is no well-formed JSON, or nested too deeply"]
-    );
-    let medicines: Vec<String> = (0..3)
-        .map(|n| format!("{{\"resourceType\":\"Medication\",\"id\":\"m{n}\"}}"))
-        .collect();
+    assert_eq!(problems(&items), ["Patient/deep: is no well-formed JSON, or nested too deeply"]);
+    let medicines: Vec<String> =
+        (0..3).map(|n| format!("{{\"resourceType\":\"Medication\",\"id\":\"m{n}\"}}")).collect();
     let items = read(format!("{}\n{}", medicines.join("\n"), line("a")));
     assert_eq!(items.len(), 1);
     assert!(problems(&items)[0].contains("more than 2 resources"));

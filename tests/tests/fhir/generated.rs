@@ -7,17 +7,11 @@ use pulsecal_core::fhir::{Entry, Kind, Link, PrescriptionRecord, Record};
 use super::support::read_bytes;
 
 fn all_understood(text: &str) -> Vec<Entry> {
-    read_bytes(text)
-        .into_iter()
-        .map(|item| item.expect("understood"))
-        .collect()
+    read_bytes(text).into_iter().map(|item| item.expect("understood")).collect()
 }
 
 fn count(entries: &[Entry], kind: Kind) -> usize {
-    entries
-        .iter()
-        .filter(|entry| entry.record.kind() == kind)
-        .count()
+    entries.iter().filter(|entry| entry.record.kind() == kind).count()
 }
 
 fn prescriptions(entries: &[Entry]) -> impl Iterator<Item = &PrescriptionRecord> {
@@ -30,16 +24,11 @@ fn prescriptions(entries: &[Entry]) -> impl Iterator<Item = &PrescriptionRecord>
 /// Every order names a patient and a prescriber of the same file.
 fn links_hold(entries: &[Entry]) {
     let has = |kind: Kind, link: &Link| {
-        entries.iter().any(|entry| {
-            entry.record.kind() == kind && Link::Id(entry.record.source_id().clone()) == *link
-        })
+        entries.iter().any(|entry| entry.record.kind() == kind && Link::Id(entry.record.source_id().clone()) == *link)
     };
     for order in prescriptions(entries) {
         assert!(has(Kind::Patient, &order.patient));
-        assert!(has(
-            Kind::Practitioner,
-            order.prescriber.as_ref().expect("a prescriber")
-        ));
+        assert!(has(Kind::Practitioner, order.prescriber.as_ref().expect("a prescriber")));
         assert!(!order.medicine.is_empty());
     }
 }
@@ -47,8 +36,7 @@ fn links_hold(entries: &[Entry]) {
 #[test]
 fn carebundle_bundles_are_understood() {
     let entries = all_understood(include_str!("../fixtures/fhir/carebundle-bundles.json"));
-    let counts = [Kind::Patient, Kind::Practitioner, Kind::MedicationRequest]
-        .map(|kind| count(&entries, kind));
+    let counts = [Kind::Patient, Kind::Practitioner, Kind::MedicationRequest].map(|kind| count(&entries, kind));
     assert_eq!(counts, [3, 3, 3]);
     assert_eq!(entries.len(), 9);
     links_hold(&entries);
@@ -57,14 +45,8 @@ fn carebundle_bundles_are_understood() {
         _ => None,
     });
     let dummett = dummett.expect("the first patient");
-    assert_eq!(
-        dummett.source_id.as_str(),
-        "6d367230-21b3-5816-8d8c-5239028c388f"
-    );
-    assert_eq!(
-        dummett.birth_date.map(|day| day.to_string()).as_deref(),
-        Some("1961-06-03")
-    );
+    assert_eq!(dummett.source_id.as_str(), "6d367230-21b3-5816-8d8c-5239028c388f");
+    assert_eq!(dummett.birth_date.map(|day| day.to_string()).as_deref(), Some("1961-06-03"));
     assert_eq!(dummett.identifiers.len(), 1);
     // It writes no dosage: the orders are kept, without a plan.
     for order in prescriptions(&entries) {
@@ -76,16 +58,11 @@ fn carebundle_bundles_are_understood() {
 #[test]
 fn carebundle_exports_are_understood_whatever_their_order() {
     let entries = all_understood(include_str!("../fixtures/fhir/carebundle-export.ndjson"));
-    let counts = [Kind::Patient, Kind::Practitioner, Kind::MedicationRequest]
-        .map(|kind| count(&entries, kind));
+    let counts = [Kind::Patient, Kind::Practitioner, Kind::MedicationRequest].map(|kind| count(&entries, kind));
     assert_eq!(counts, [4, 4, 5]);
     links_hold(&entries);
-    let first_order = entries
-        .iter()
-        .position(|entry| entry.record.kind() == Kind::MedicationRequest);
-    let last_person = entries
-        .iter()
-        .rposition(|entry| entry.record.kind() == Kind::Patient);
+    let first_order = entries.iter().position(|entry| entry.record.kind() == Kind::MedicationRequest);
+    let last_person = entries.iter().rposition(|entry| entry.record.kind() == Kind::Patient);
     assert!(first_order > last_person);
     let lab = all_understood(include_str!("../fixtures/fhir/carebundle-lab.json"));
     assert_eq!(lab.len(), 6);
@@ -100,18 +77,8 @@ fn bundles_shaped_like_synthea_are_understood() {
     let Some(Record::Patient(patient)) = entries.first().map(|entry| &entry.record) else {
         panic!("a patient first");
     };
-    assert_eq!(
-        (patient.given.as_str(), patient.family.as_str()),
-        ("Erika42", "Muster17")
-    );
-    assert_eq!(
-        (
-            patient.locale.as_deref(),
-            patient.deceased,
-            patient.identifiers.len()
-        ),
-        (Some("en-US"), false, 2)
-    );
+    assert_eq!((patient.given.as_str(), patient.family.as_str()), ("Erika42", "Muster17"));
+    assert_eq!((patient.locale.as_deref(), patient.deceased, patient.identifiers.len()), (Some("en-US"), false, 2));
     let orders: Vec<_> = prescriptions(&entries).collect();
     let [daily, needed, ended] = orders.as_slice() else {
         panic!("three orders");

@@ -17,10 +17,7 @@ pub fn read_bytes(bytes: impl Into<Vec<u8>>) -> Items {
 
 /// A Bundle of resources, without full URLs.
 pub fn bundle(resources: &[Value]) -> Value {
-    let entries: Vec<Value> = resources
-        .iter()
-        .map(|resource| json!({"resource": resource}))
-        .collect();
+    let entries: Vec<Value> = resources.iter().map(|resource| json!({"resource": resource})).collect();
     json!({"resourceType": "Bundle", "type": "collection", "entry": entries})
 }
 
@@ -87,19 +84,11 @@ pub fn repeat(repeat: &Value) -> Result<Timing, Problem> {
 }
 
 pub fn ids(items: &Items) -> Vec<&str> {
-    items
-        .iter()
-        .filter_map(|item| item.as_ref().ok())
-        .map(|entry| entry.record.source_id().as_str())
-        .collect()
+    items.iter().filter_map(|item| item.as_ref().ok()).map(|entry| entry.record.source_id().as_str()).collect()
 }
 
 pub fn problems(items: &Items) -> Vec<String> {
-    items
-        .iter()
-        .filter_map(|item| item.as_ref().err())
-        .map(ToString::to_string)
-        .collect()
+    items.iter().filter_map(|item| item.as_ref().err()).map(ToString::to_string).collect()
 }
 
 pub fn line(id: &str) -> String {
@@ -111,27 +100,17 @@ pub fn day(text: &str) -> NaiveDate {
 }
 
 pub fn weekdays(list: &str) -> Days {
-    Days::Weekdays {
-        on: list
-            .split(' ')
-            .map(|name| name.parse().expect("a weekday"))
-            .collect(),
-    }
+    Days::Weekdays { on: list.split(' ').map(|name| name.parse().expect("a weekday")).collect() }
 }
 
 pub fn nth(n: u16) -> Days {
-    Days::NthDay {
-        n: n.try_into().expect("not 0"),
-    }
+    Days::NthDay { n: n.try_into().expect("not 0") }
 }
 
 /// "08:00 20:00" on some days from 2 March 2026, up to a day if one is given.
 pub fn at(times: &str, days: Days, end: Option<&str>) -> Timing {
     Timing::TimesOfDay {
-        times: times
-            .split(' ')
-            .map(|time| NaiveTime::parse_from_str(time, "%H:%M").expect("a time"))
-            .collect(),
+        times: times.split(' ').map(|time| NaiveTime::parse_from_str(time, "%H:%M").expect("a time")).collect(),
         days,
         start: day("2026-03-02"),
         end: end.map(day),
@@ -157,11 +136,7 @@ pub fn refused(value: Value, field: &str, reason: &str) {
     let problem = repeat(&value).expect_err("not understood");
     let path = format!("MedicationRequest.dosageInstruction[0].timing.repeat{field}");
     assert_eq!(problem.path, path, "{value}");
-    assert!(
-        problem.reason.contains(reason),
-        "{value}: {}",
-        problem.reason
-    );
+    assert!(problem.reason.contains(reason), "{value}: {}", problem.reason);
     assert_eq!(problem.resource, "MedicationRequest/m1");
     assert_eq!(problem.effect, Effect::Partial);
 }

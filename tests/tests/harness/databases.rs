@@ -4,49 +4,28 @@ use pulsecal_tests::databases::TestDatabase;
 use pulsecal_tests::servers::Postgres;
 use sqlx::{Connection, PgConnection};
 
-const TABLES: &str =
-    "SELECT count(*) FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')";
+const TABLES: &str = "SELECT count(*) FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')";
 
 async fn tables(database: &TestDatabase) -> i64 {
-    let mut connection = PgConnection::connect(database.url())
-        .await
-        .expect("the database can be reached");
-    sqlx::query_scalar(TABLES)
-        .fetch_one(&mut connection)
-        .await
-        .expect("counted")
+    let mut connection = PgConnection::connect(database.url()).await.expect("the database can be reached");
+    sqlx::query_scalar(TABLES).fetch_one(&mut connection).await.expect("counted")
 }
 
 #[tokio::test]
 async fn databases_are_migrated_apart_from_each_other_and_dropped_under_open_connections() {
     let postgres = Postgres::private().await;
-    let (one, other) = tokio::join!(
-        TestDatabase::create(&postgres),
-        TestDatabase::create(&postgres)
-    );
+    let (one, other) = tokio::join!(TestDatabase::create(&postgres), TestDatabase::create(&postgres));
     let migrated = tables(&one).await;
     assert!(migrated > 0, "the migrations made tables");
     let pool = one.pool().await;
-    sqlx::raw_sql("CREATE TABLE only_here (id int)")
-        .execute(&pool)
-        .await
-        .expect("created");
-    assert_eq!(
-        (tables(&one).await, tables(&other).await),
-        (migrated + 1, migrated)
-    );
+    sqlx::raw_sql("CREATE TABLE only_here (id int)").execute(&pool).await.expect("created");
+    assert_eq!((tables(&one).await, tables(&other).await), (migrated + 1, migrated));
     assert_ne!(one.key_prefix(), other.key_prefix());
 
     let url = one.url().to_owned();
     drop(one);
-    PgConnection::connect(&url)
-        .await
-        .expect_err("dropped, although the pool was open");
-    assert_eq!(
-        tables(&TestDatabase::create(&postgres).await).await,
-        migrated,
-        "the template stays clean"
-    );
+    PgConnection::connect(&url).await.expect_err("dropped, although the pool was open");
+    assert_eq!(tables(&TestDatabase::create(&postgres).await).await, migrated, "the template stays clean");
 }
 
 #[tokio::test]

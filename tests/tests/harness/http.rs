@@ -17,35 +17,23 @@ async fn answer_once(listener: TcpListener, answer: &'static str) -> String {
 #[tokio::test]
 async fn headers_are_sent_and_a_redirect_is_shown_not_followed() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
-    let http = Http::new(format!(
-        "http://{}/",
-        listener.local_addr().expect("an address")
-    ))
-    .with_bearer("token-1");
-    let answer =
-        "HTTP/1.1 303 See Other\r\nlocation: /elsewhere\r\ncontent-length: 11\r\n\r\n{\"ok\":true}";
+    let http = Http::new(format!("http://{}/", listener.local_addr().expect("an address"))).with_bearer("token-1");
+    let answer = "HTTP/1.1 303 See Other\r\nlocation: /elsewhere\r\ncontent-length: 11\r\n\r\n{\"ok\":true}";
     let server = tokio::spawn(answer_once(listener, answer));
     let answer = http.get("/v1/things").await.expect_status(303);
     assert_eq!(answer.header("location"), Some("/elsewhere"));
     assert_eq!(answer.json(), json!({"ok": true}));
     let request = server.await.expect("served").to_lowercase();
     assert!(
-        request.starts_with("get /v1/things http/1.1\r\n")
-            && request.contains("authorization: bearer token-1\r\n")
+        request.starts_with("get /v1/things http/1.1\r\n") && request.contains("authorization: bearer token-1\r\n")
     );
 }
 
 #[tokio::test]
 async fn a_server_that_is_away_is_an_error_to_look_at() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
-    let http = Http::new(format!(
-        "http://{}",
-        listener.local_addr().expect("an address")
-    ));
+    let http = Http::new(format!("http://{}", listener.local_addr().expect("an address")));
     drop(listener);
-    let error = http
-        .send(http.request(reqwest::Method::GET, "/"))
-        .await
-        .expect_err("nobody listens");
+    let error = http.send(http.request(reqwest::Method::GET, "/")).await.expect_err("nobody listens");
     assert!(error.is_connect());
 }

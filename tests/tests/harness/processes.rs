@@ -26,28 +26,20 @@ async fn lines_of_both_outputs_are_found_also_after_a_mark() {
     assert_eq!(process.wait_line("two", LIMIT).await, "two");
     let mark = process.mark();
     assert_eq!(mark, 2);
-    assert_eq!(
-        process.wait_line_after(mark, "one", LIMIT).await,
-        "one again"
-    );
+    assert_eq!(process.wait_line_after(mark, "one", LIMIT).await, "one again");
     assert_eq!(process.lines().len(), 3);
     assert_eq!(process.status(), None);
 }
 
 #[tokio::test]
-#[should_panic(
-    expected = "ended without a line that contains \"ready\". Its last lines:\nwrong secret"
-)]
+#[should_panic(expected = "ended without a line that contains \"ready\". Its last lines:\nwrong secret")]
 async fn a_process_that_ends_early_is_told_with_its_output() {
-    shell("echo wrong secret; exit 3")
-        .wait_line("ready", LIMIT)
-        .await;
+    shell("echo wrong secret; exit 3").wait_line("ready", LIMIT).await;
 }
 
 #[tokio::test]
 async fn signals_arrive() {
-    let process =
-        shell("trap 'echo asked to end; exit 7' TERM; echo ready; while :; do sleep 0.05; done");
+    let process = shell("trap 'echo asked to end; exit 7' TERM; echo ready; while :; do sleep 0.05; done");
     process.wait_line("ready", LIMIT).await;
     assert_eq!(process.stop_gracefully(LIMIT).await.code(), Some(7));
     process.wait_line("asked to end", LIMIT).await;
@@ -58,12 +50,7 @@ async fn signals_arrive() {
     tokio::time::sleep(SILENCE).await;
     assert_eq!(process.status(), None);
     process.kill9();
-    assert_eq!(
-        process
-            .status()
-            .and_then(|status| std::os::unix::process::ExitStatusExt::signal(&status)),
-        Some(9)
-    );
+    assert_eq!(process.status().and_then(|status| std::os::unix::process::ExitStatusExt::signal(&status)), Some(9));
 }
 
 #[tokio::test]
@@ -93,8 +80,7 @@ async fn drop_kills_even_a_stopped_process() {
 
 #[tokio::test]
 async fn much_output_blocks_nobody_and_the_oldest_lines_are_forgotten() {
-    let process =
-        shell("i=0; while [ $i -lt 30000 ]; do echo line $i; i=$((i+1)); done; echo last");
+    let process = shell("i=0; while [ $i -lt 30000 ]; do echo line $i; i=$((i+1)); done; echo last");
     process.wait_line("last", LIMIT).await;
     assert_eq!(process.mark(), 30_001);
     assert_eq!(process.lines().len(), 20_000);
@@ -114,30 +100,17 @@ async fn start_children_and_wait_for_death() {
 #[tokio::test]
 async fn children_die_with_the_test_process() {
     let mut command = Command::new(std::env::current_exe().expect("the test's own file"));
-    command.args([
-        "--ignored",
-        "--exact",
-        "--nocapture",
-        "processes::start_children_and_wait_for_death",
-    ]);
+    command.args(["--ignored", "--exact", "--nocapture", "processes::start_children_and_wait_for_death"]);
     let test = Process::spawn_command("a test process", command);
     let line = test.wait_line("children ", LIMIT).await;
-    let words: Vec<&str> = line
-        .split(' ')
-        .skip_while(|word| !word.ends_with("children"))
-        .skip(1)
-        .collect();
+    let words: Vec<&str> = line.split(' ').skip_while(|word| !word.ends_with("children")).skip(1).collect();
     let pid: u32 = words[0].parse().expect("a pid");
-    let address = words[1]
-        .trim_start_matches("redis://")
-        .trim_end_matches("/0")
-        .to_owned();
+    let address = words[1].trim_start_matches("redis://").trim_end_matches("/0").to_owned();
     assert!(exists(pid) && std::net::TcpStream::connect(&address).is_ok());
     test.kill9();
     until(LIMIT, "the killed test's children are gone", async || {
-        let away = !exists(pid)
-            || std::fs::read_to_string(format!("/proc/{pid}/stat"))
-                .is_ok_and(|s| s.contains(") Z"));
+        let away =
+            !exists(pid) || std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|s| s.contains(") Z"));
         (away && std::net::TcpStream::connect(&address).is_err()).then_some(())
     })
     .await;

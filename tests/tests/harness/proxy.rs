@@ -22,16 +22,9 @@ struct Line {
 async fn line() -> Line {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let proxy = FaultProxy::start(listener.local_addr().expect("an address"));
-    let client = TcpStream::connect(proxy.address())
-        .await
-        .expect("the proxy listens");
+    let client = TcpStream::connect(proxy.address()).await.expect("the proxy listens");
     let (target, _) = listener.accept().await.expect("accepted");
-    Line {
-        proxy,
-        listener,
-        client,
-        target,
-    }
+    Line { proxy, listener, client, target }
 }
 
 /// What arrives: bytes, nothing for a while, or the end (orderly or not).
@@ -54,58 +47,32 @@ async fn say(stream: &mut TcpStream, text: &str) {
 
 #[tokio::test]
 async fn passing_hands_on_bytes_and_orderly_ends() {
-    let Line {
-        proxy,
-        mut client,
-        mut target,
-        ..
-    } = line().await;
+    let Line { proxy, mut client, mut target, .. } = line().await;
     say(&mut client, "question").await;
     assert_eq!(hear(&mut target).await, heard("question"));
     client.shutdown().await.expect("shut down");
     assert_eq!(hear(&mut target).await, None);
     say(&mut target, "answer").await;
-    assert_eq!(
-        hear(&mut client).await,
-        heard("answer"),
-        "a half-closed connection still answers"
-    );
+    assert_eq!(hear(&mut client).await, heard("answer"), "a half-closed connection still answers");
     assert_eq!(proxy.open_connections(), 1);
     drop(target);
     assert_eq!(hear(&mut client).await, None);
-    until(LIMIT, "the connection is counted as closed", async || {
-        (proxy.open_connections() == 0).then_some(())
-    })
-    .await;
+    until(LIMIT, "the connection is counted as closed", async || (proxy.open_connections() == 0).then_some(())).await;
 }
 
 #[tokio::test]
 async fn a_partition_holds_everything_back_and_delivers_it_when_it_heals() {
-    let Line {
-        proxy,
-        listener,
-        mut client,
-        mut target,
-    } = line().await;
+    let Line { proxy, listener, mut client, mut target } = line().await;
     proxy.set(Mode::BlackHole).await;
     say(&mut client, "question").await;
     say(&mut target, "news").await;
     assert_eq!(hear(&mut target).await, heard(""));
     assert_eq!(hear(&mut client).await, heard(""));
-    let mut second = TcpStream::connect(proxy.address())
-        .await
-        .expect("accepted, but by nobody");
+    let mut second = TcpStream::connect(proxy.address()).await.expect("accepted, but by nobody");
     say(&mut second, "hello").await;
-    assert!(
-        timeout(SILENCE, listener.accept()).await.is_err(),
-        "the target hears of no new connection"
-    );
+    assert!(timeout(SILENCE, listener.accept()).await.is_err(), "the target hears of no new connection");
     drop(client);
-    assert_eq!(
-        hear(&mut target).await,
-        heard(""),
-        "not even a close arrives"
-    );
+    assert_eq!(hear(&mut target).await, heard(""), "not even a close arrives");
 
     proxy.set(Mode::Pass).await;
     assert_eq!(hear(&mut target).await, heard("question"));
@@ -116,12 +83,7 @@ async fn a_partition_holds_everything_back_and_delivers_it_when_it_heals() {
 
 #[tokio::test]
 async fn stalled_replies_let_the_request_through() {
-    let Line {
-        proxy,
-        mut client,
-        mut target,
-        ..
-    } = line().await;
+    let Line { proxy, mut client, mut target, .. } = line().await;
     proxy.set(Mode::StallReplies).await;
     say(&mut client, "commit").await;
     assert_eq!(hear(&mut target).await, heard("commit"));
@@ -133,12 +95,7 @@ async fn stalled_replies_let_the_request_through() {
 
 #[tokio::test]
 async fn a_reply_stalled_and_then_cut_off_never_arrives() {
-    let Line {
-        proxy,
-        mut client,
-        mut target,
-        ..
-    } = line().await;
+    let Line { proxy, mut client, mut target, .. } = line().await;
     proxy.set(Mode::StallReplies).await;
     say(&mut target, "done").await;
     assert_eq!(hear(&mut client).await, heard(""));
@@ -149,24 +106,15 @@ async fn a_reply_stalled_and_then_cut_off_never_arrives() {
 
 #[tokio::test]
 async fn refusing_closes_and_listens_no_more_until_it_does_again() {
-    let Line {
-        proxy,
-        listener,
-        mut client,
-        mut target,
-    } = line().await;
+    let Line { proxy, listener, mut client, mut target } = line().await;
     for _ in 0..3 {
         proxy.set(Mode::Refuse).await;
         assert_eq!(hear(&mut client).await, None);
         assert_eq!(hear(&mut target).await, None);
-        let error = TcpStream::connect(proxy.address())
-            .await
-            .expect_err("nobody listens");
+        let error = TcpStream::connect(proxy.address()).await.expect_err("nobody listens");
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
         proxy.set(Mode::Pass).await;
-        client = TcpStream::connect(proxy.address())
-            .await
-            .expect("the same port");
+        client = TcpStream::connect(proxy.address()).await.expect("the same port");
         (target, _) = listener.accept().await.expect("accepted");
         say(&mut client, "again").await;
         assert_eq!(hear(&mut target).await, heard("again"));
@@ -175,18 +123,11 @@ async fn refusing_closes_and_listens_no_more_until_it_does_again() {
 
 #[tokio::test]
 async fn existing_connections_are_closed_and_new_ones_pass() {
-    let Line {
-        proxy,
-        listener,
-        mut client,
-        mut target,
-    } = line().await;
+    let Line { proxy, listener, mut client, mut target } = line().await;
     proxy.close_existing().await;
     assert_eq!(hear(&mut client).await, None);
     assert_eq!(hear(&mut target).await, None);
-    let mut client = TcpStream::connect(proxy.address())
-        .await
-        .expect("it still listens");
+    let mut client = TcpStream::connect(proxy.address()).await.expect("it still listens");
     let (mut target, _) = listener.accept().await.expect("accepted");
     say(&mut client, "again").await;
     assert_eq!(hear(&mut target).await, heard("again"));
@@ -194,19 +135,9 @@ async fn existing_connections_are_closed_and_new_ones_pass() {
 
 #[tokio::test]
 async fn a_delay_is_of_its_direction_and_adds_up_for_nobody() {
-    let Line {
-        proxy,
-        mut client,
-        mut target,
-        ..
-    } = line().await;
+    let Line { proxy, mut client, mut target, .. } = line().await;
     let delay = Duration::from_millis(100);
-    proxy
-        .set(Mode::Delay {
-            to_target: delay,
-            to_client: Duration::ZERO,
-        })
-        .await;
+    proxy.set(Mode::Delay { to_target: delay, to_client: Duration::ZERO }).await;
     let started = Instant::now();
     let mut received = Vec::new();
     for _ in 0..20 {
@@ -217,36 +148,21 @@ async fn a_delay_is_of_its_direction_and_adds_up_for_nobody() {
         received.extend(hear(&mut target).await.expect("open"));
     }
     let took = started.elapsed();
-    assert!(
-        took >= delay && took < delay * 10,
-        "{took:?} for twenty bytes of one delay"
-    );
+    assert!(took >= delay && took < delay * 10, "{took:?} for twenty bytes of one delay");
     let started = Instant::now();
     say(&mut target, "y").await;
     assert_eq!(hear(&mut client).await, heard("y"));
-    assert!(
-        started.elapsed() < delay,
-        "the other direction is not delayed"
-    );
+    assert!(started.elapsed() < delay, "the other direction is not delayed");
 }
 
 #[tokio::test]
 async fn a_connection_is_dropped_after_so_many_bytes_of_both_directions() {
-    let Line {
-        proxy,
-        listener,
-        mut client,
-        mut target,
-    } = line().await;
+    let Line { proxy, listener, mut client, mut target } = line().await;
     say(&mut client, "before").await;
     assert_eq!(hear(&mut target).await, heard("before"));
     proxy.set(Mode::DropAfter { bytes: 10 }).await;
     say(&mut client, "1234").await;
-    assert_eq!(
-        hear(&mut target).await,
-        heard("1234"),
-        "only bytes since the mode began count"
-    );
+    assert_eq!(hear(&mut target).await, heard("1234"), "only bytes since the mode began count");
     say(&mut target, "567").await;
     assert_eq!(hear(&mut client).await, heard("567"));
     say(&mut client, "890abc").await;
@@ -254,32 +170,17 @@ async fn a_connection_is_dropped_after_so_many_bytes_of_both_directions() {
     assert_eq!(hear(&mut target).await, None);
     assert_eq!(hear(&mut client).await, None);
 
-    let mut client = TcpStream::connect(proxy.address())
-        .await
-        .expect("new ones are accepted");
+    let mut client = TcpStream::connect(proxy.address()).await.expect("new ones are accepted");
     let (mut target, _) = listener.accept().await.expect("accepted");
     say(&mut client, "12345678901").await;
-    assert_eq!(
-        hear(&mut target).await,
-        heard("1234567890"),
-        "each has its own count"
-    );
+    assert_eq!(hear(&mut target).await, heard("1234567890"), "each has its own count");
     assert_eq!(hear(&mut target).await, None);
 }
 
 #[tokio::test]
 async fn a_throttled_connection_is_slow_and_loses_nothing() {
-    let Line {
-        proxy,
-        mut client,
-        mut target,
-        ..
-    } = line().await;
-    proxy
-        .set(Mode::Throttle {
-            bytes_per_second: 10_000,
-        })
-        .await;
+    let Line { proxy, mut client, mut target, .. } = line().await;
+    proxy.set(Mode::Throttle { bytes_per_second: 10_000 }).await;
     let sent: Vec<u8> = (0..3_000_u32).map(|number| (number % 251) as u8).collect();
     let started = Instant::now();
     client.write_all(&sent).await.expect("written");
@@ -289,10 +190,7 @@ async fn a_throttled_connection_is_slow_and_loses_nothing() {
     }
     let took = started.elapsed();
     assert_eq!(received, sent);
-    assert!(
-        took >= Duration::from_millis(250) && took < Duration::from_secs(3),
-        "{took:?}"
-    );
+    assert!(took >= Duration::from_millis(250) && took < Duration::from_secs(3), "{took:?}");
 }
 
 #[tokio::test]
@@ -321,14 +219,8 @@ async fn redis_can_be_reached_through_it_by_url() {
 fn only_host_and_port_of_a_url_change() {
     let address = "127.0.0.1:7000".parse().expect("an address");
     assert_eq!(
-        url_through(
-            "postgres://me:secret@localhost:5432/one?sslmode=disable",
-            address
-        ),
+        url_through("postgres://me:secret@localhost:5432/one?sslmode=disable", address),
         "postgres://me:secret@127.0.0.1:7000/one?sslmode=disable"
     );
-    assert_eq!(
-        url_through("redis://127.0.0.1/3", address),
-        "redis://127.0.0.1:7000/3"
-    );
+    assert_eq!(url_through("redis://127.0.0.1/3", address), "redis://127.0.0.1:7000/3");
 }

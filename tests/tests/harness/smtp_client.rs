@@ -24,15 +24,10 @@ use Heard::{Code, End, Nothing};
 
 impl Client {
     pub(crate) async fn connect(address: std::net::SocketAddr) -> Self {
-        let stream = TcpStream::connect(address)
-            .await
-            .expect("the server listens");
+        let stream = TcpStream::connect(address).await.expect("the server listens");
         stream.set_nodelay(true).expect("set");
         let (input, output) = stream.into_split();
-        Self {
-            input: BufReader::new(input),
-            output,
-        }
+        Self { input: BufReader::new(input), output }
     }
 
     /// Connected, greeted, and EHLO answered.
@@ -78,11 +73,7 @@ impl Client {
     /// Sends one message and gives what was heard at each stage: MAIL, RCPT, DATA, dot; less if it came to an end before.
     pub(crate) async fn message(&mut self, to: &str, id: &str) -> Vec<Heard> {
         let mut heard = Vec::new();
-        for line in [
-            "MAIL FROM:<clinic@example.org>",
-            &format!("RCPT TO:<{to}>"),
-            "DATA",
-        ] {
+        for line in ["MAIL FROM:<clinic@example.org>", &format!("RCPT TO:<{to}>"), "DATA"] {
             heard.push(self.say(line).await);
             match heard.last() {
                 Some(Code(200..400)) => {}
@@ -94,9 +85,6 @@ impl Client {
     }
 
     pub(crate) async fn body(&mut self, id: &str) -> Heard {
-        self.say(&format!(
-            "Subject: x\r\nMessage-ID: {id}\r\n\r\nA line.\r\n..A dot.\r\n."
-        ))
-        .await
+        self.say(&format!("Subject: x\r\nMessage-ID: {id}\r\n\r\nA line.\r\n..A dot.\r\n.")).await
     }
 }

@@ -76,7 +76,8 @@ impl BackendConfig for NativeBelt {
 /// The taking side of one queue. Runs until it is dropped or aborted.
 pub async fn take(ctx: Context, queue: Queue, worker: ProcessId, jobs: HandOver, moved: Loop) {
     let belt = ctx.db.belt().clone();
-    let keys: Vec<String> = Priority::ALL.iter().map(|priority| list_key(belt.prefix(), queue, priority.level())).collect();
+    let keys: Vec<String> =
+        Priority::ALL.iter().map(|priority| list_key(belt.prefix(), queue, priority.level())).collect();
     let mut line = Line::default();
     let mut held: Vec<JobId> = Vec::new();
     let mut trouble = Trouble::new(queue);
@@ -178,7 +179,9 @@ impl Line {
         let connection = self.open(belt).await?;
         let answer: Result<Option<(String, Vec<Vec<u8>>)>, _> = command.query_async(connection).await;
         match answer {
-            Ok(popped) => Ok(popped.map_or_else(Vec::new, |(_, ids)| ids.iter().filter_map(|id| read_id(id)).collect())),
+            Ok(popped) => {
+                Ok(popped.map_or_else(Vec::new, |(_, ids)| ids.iter().filter_map(|id| read_id(id)).collect()))
+            }
             Err(error) => {
                 self.connection = None;
                 Err(error)

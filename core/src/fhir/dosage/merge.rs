@@ -36,14 +36,9 @@ pub(super) fn merge(schedules: Vec<Schedule>, whole: &Problem) -> Result<Schedul
 impl Schedule {
     fn same_days(&self, other: &Self) -> bool {
         let days = match (&self.doses, &other.doses) {
-            (
-                Doses::At { days, from, .. },
-                Doses::At {
-                    days: others,
-                    from: other_from,
-                    ..
-                },
-            ) => days == others && from == other_from,
+            (Doses::At { days, from, .. }, Doses::At { days: others, from: other_from, .. }) => {
+                days == others && from == other_from
+            }
             (Doses::Every { hours }, Doses::Every { hours: others }) => hours == others,
             _ => false,
         };
@@ -51,9 +46,7 @@ impl Schedule {
     }
 
     fn add_times(&mut self, other: &Self) {
-        if let (Doses::At { times, .. }, Doses::At { times: more, .. }) =
-            (&mut self.doses, &other.doses)
-        {
+        if let (Doses::At { times, .. }, Doses::At { times: more, .. }) = (&mut self.doses, &other.doses) {
             times.extend(more);
         }
     }
@@ -64,11 +57,7 @@ impl Schedule {
         match (&mut self.doses, &other.doses) {
             (
                 Doses::At { times, days, .. },
-                Doses::At {
-                    times: other_times,
-                    days: Days::Weekdays { on: more },
-                    ..
-                },
+                Doses::At { times: other_times, days: Days::Weekdays { on: more }, .. },
             ) if same_bounds && times == other_times => {
                 let Days::Weekdays { on } = days else {
                     return false;

@@ -57,34 +57,20 @@ pub(super) fn read(order: &Node<'_>, authored: Option<Moment>) -> Result<Dosage,
     let instructions = order.list("dosageInstruction")?;
     if instructions.is_empty() {
         let problem = order.problem_at("dosageInstruction", "is missing, so there is no dose plan");
-        return Ok(Dosage {
-            as_needed: false,
-            plan: Err(problem.with_effect(Effect::Partial)),
-        });
+        return Ok(Dosage { as_needed: false, plan: Err(problem.with_effect(Effect::Partial)) });
     }
     if instructions.len() > INSTRUCTIONS {
-        return Err(order.problem_at(
-            "dosageInstruction",
-            format!("has more than {INSTRUCTIONS} entries"),
-        ));
+        return Err(order.problem_at("dosageInstruction", format!("has more than {INSTRUCTIONS} entries")));
     }
     let mut as_needed = true;
     for instruction in &instructions {
         as_needed &= is_as_needed(instruction).unwrap_or(false);
     }
-    let plan = plan(order, &instructions, authored)
-        .map_err(|problem| problem.with_effect(Effect::Partial));
-    Ok(Dosage {
-        as_needed: as_needed && plan.is_ok(),
-        plan,
-    })
+    let plan = plan(order, &instructions, authored).map_err(|problem| problem.with_effect(Effect::Partial));
+    Ok(Dosage { as_needed: as_needed && plan.is_ok(), plan })
 }
 
-fn plan(
-    order: &Node<'_>,
-    instructions: &[Node<'_>],
-    authored: Option<Moment>,
-) -> Result<DosePlan, Problem> {
+fn plan(order: &Node<'_>, instructions: &[Node<'_>], authored: Option<Moment>) -> Result<DosePlan, Problem> {
     one_sequence(instructions)?;
     let mut schedules = Vec::new();
     for instruction in instructions {
@@ -114,10 +100,8 @@ fn one_sequence(instructions: &[Node<'_>]) -> Result<(), Problem> {
             None => first = Some(sequence),
             Some(other) if *other == sequence => {}
             Some(_) => {
-                return Err(instruction.problem_at(
-                    "sequence",
-                    "the dose changes over time, step after step; one plan cannot hold that",
-                ));
+                return Err(instruction
+                    .problem_at("sequence", "the dose changes over time, step after step; one plan cannot hold that"));
             }
         }
     }
@@ -139,10 +123,7 @@ fn scheduled(instruction: &Node<'_>, authored: Option<Moment>) -> Result<Schedul
         .ok_or_else(|| instruction.problem_at("timing", "is missing, so there is no dose plan"))?;
     timing.refuse_modifiers()?;
     if timing.has("event") {
-        return Err(timing.problem_at(
-            "event",
-            "single dates are not understood; give a rule in repeat",
-        ));
+        return Err(timing.problem_at("event", "single dates are not understood; give a rule in repeat"));
     }
     let repeat = match timing.object("repeat")? {
         None => Repeat::default(),

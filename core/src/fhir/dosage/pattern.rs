@@ -15,11 +15,7 @@ use crate::doses::timing::Days;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Doses {
     /// At times of day on some days; counted from the first such weekday, if one is named.
-    At {
-        times: BTreeSet<NaiveTime>,
-        days: Days,
-        from: Option<Weekday>,
-    },
+    At { times: BTreeSet<NaiveTime>, days: Days, from: Option<Weekday> },
     /// Every so many hours.
     Every { hours: NonZeroU16 },
 }
@@ -49,10 +45,7 @@ pub(super) fn doses(timing: &Node<'_>, repeat: &Repeat) -> Result<Doses, Problem
         if agrees(&doses, &stated, repeat) {
             return Ok(doses);
         }
-        if times_of(&doses) == times_a_day(1).as_ref()
-            && !filled.when.is_empty()
-            && repeat.when.is_empty()
-        {
+        if times_of(&doses) == times_a_day(1).as_ref() && !filled.when.is_empty() && repeat.when.is_empty() {
             // "Once a day" and "in the evening": the code says when.
             return Ok(stated);
         }
@@ -71,14 +64,9 @@ fn times_of(doses: &Doses) -> Option<&BTreeSet<NaiveTime>> {
 fn agrees(doses: &Doses, stated: &Doses, repeat: &Repeat) -> bool {
     let explicit = !(repeat.times.is_empty() && repeat.when.is_empty());
     match (doses, stated) {
-        (
-            Doses::At { times, days, .. },
-            Doses::At {
-                times: stated,
-                days: stated_days,
-                ..
-            },
-        ) if explicit => times.len() == stated.len() && days == stated_days,
+        (Doses::At { times, days, .. }, Doses::At { times: stated, days: stated_days, .. }) if explicit => {
+            times.len() == stated.len() && days == stated_days
+        }
         _ => doses == stated,
     }
 }
@@ -103,10 +91,7 @@ impl Code {
         let known = codes.iter().find_map(|code| abbreviation(code.trim()));
         Ok(match (known, codes.first()) {
             (Some(repeat), _) => Self::Known(repeat),
-            (None, Some(code)) => Self::Unknown(format!(
-                "{} is no timing code that is understood",
-                quote(code)
-            )),
+            (None, Some(code)) => Self::Unknown(format!("{} is no timing code that is understood", quote(code))),
             (None, None) => Self::None,
         })
     }
@@ -116,10 +101,7 @@ impl Code {
         let Self::Known(stated) = self else {
             return None;
         };
-        Some(Repeat {
-            weekdays: repeat.weekdays.clone(),
-            ..stated.clone()
-        })
+        Some(Repeat { weekdays: repeat.weekdays.clone(), ..stated.clone() })
     }
 }
 
@@ -130,19 +112,10 @@ fn abbreviation(code: &str) -> Option<Repeat> {
         period: Some((period, unit)),
         ..Repeat::default()
     };
-    let when = |event: &str| Repeat {
-        when: vec![event.to_owned()],
-        ..Repeat::default()
-    };
+    let when = |event: &str| Repeat { when: vec![event.to_owned()], ..Repeat::default() };
     let code = code.to_ascii_uppercase();
-    if let Some(hours) = code
-        .strip_prefix('Q')
-        .and_then(|rest| rest.strip_suffix('H'))
-    {
-        let hours = hours
-            .parse::<u8>()
-            .ok()
-            .filter(|hours| (1..=72).contains(hours))?;
+    if let Some(hours) = code.strip_prefix('Q').and_then(|rest| rest.strip_suffix('H')) {
+        let hours = hours.parse::<u8>().ok().filter(|hours| (1..=72).contains(hours))?;
         return Some(every(1, hours.into(), Unit::Clock(3600)));
     }
     Some(match code.as_str() {
@@ -162,11 +135,7 @@ fn abbreviation(code: &str) -> Option<Repeat> {
 fn read(timing: &Node<'_>, repeat: &Repeat) -> Result<Doses, Problem> {
     let reader = Pattern { timing, repeat };
     let times = reader.explicit_times()?;
-    if times.is_empty() {
-        reader.by_frequency()
-    } else {
-        reader.at(times)
-    }
+    if times.is_empty() { reader.by_frequency() } else { reader.at(times) }
 }
 
 struct Pattern<'a> {
@@ -184,16 +153,12 @@ impl Pattern<'_> {
         let mut times: BTreeSet<NaiveTime> = self.repeat.times.iter().copied().collect();
         for (at, code) in self.repeat.when.iter().enumerate() {
             let field = format!("when[{at}]");
-            let event = event(code).ok_or_else(|| {
-                self.problem(&field, format!("{} has no time of day", quote(code)))
-            })?;
+            let event =
+                event(code).ok_or_else(|| self.problem(&field, format!("{} has no time of day", quote(code))))?;
             let frequency = self.repeat.frequency.filter(|_| self.is_daily());
-            let named = event.times(frequency, self.repeat.offset).ok_or_else(|| {
-                self.problem(
-                    &field,
-                    "with this offset and frequency leaves the day or the meals",
-                )
-            })?;
+            let named = event
+                .times(frequency, self.repeat.offset)
+                .ok_or_else(|| self.problem(&field, "with this offset and frequency leaves the day or the meals"))?;
             for time in named {
                 if !times.insert(time) {
                     return Err(self.problem(&field, "falls on the same time as another code"));
@@ -204,27 +169,23 @@ impl Pattern<'_> {
     }
 
     fn is_daily(&self) -> bool {
-        self.minutes_of_period()
-            .is_none_or(|minutes| minutes == DAY)
+        self.minutes_of_period().is_none_or(|minutes| minutes == DAY)
     }
 
     fn minutes_of_period(&self) -> Option<u64> {
-        self.repeat
-            .period
-            .and_then(|(value, unit)| unit.minutes(value))
+        self.repeat.period.and_then(|(value, unit)| unit.minutes(value))
     }
 
     /// Length of the period in minutes; a day where none is said.
     fn cycle(&self) -> Result<u64, Problem> {
         match self.repeat.period {
             None => Ok(DAY),
-            Some((_, Unit::Months(_))) => Err(self.problem(
-                "periodUnit",
-                "months and years differ in length; say it in days or weeks",
-            )),
-            Some((value, unit)) => unit
-                .minutes(value)
-                .ok_or_else(|| self.problem("period", "comes to no whole number of minutes")),
+            Some((_, Unit::Months(_))) => {
+                Err(self.problem("periodUnit", "months and years differ in length; say it in days or weeks"))
+            }
+            Some((value, unit)) => {
+                unit.minutes(value).ok_or_else(|| self.problem("period", "comes to no whole number of minutes"))
+            }
         }
     }
 
@@ -232,25 +193,17 @@ impl Pattern<'_> {
     fn at(&self, times: BTreeSet<NaiveTime>) -> Result<Doses, Problem> {
         let cycle = self.cycle()?;
         if cycle % DAY != 0 {
-            return Err(self.problem(
-                "period",
-                "is no whole number of days, but times of day are named",
-            ));
+            return Err(self.problem("period", "is no whole number of days, but times of day are named"));
         }
         let named = times.len();
         let weekly = cycle == 7 * DAY && !self.repeat.weekdays.is_empty();
-        let in_period = if weekly {
-            named * self.repeat.weekdays.len()
-        } else {
-            named
-        };
+        let in_period = if weekly { named * self.repeat.weekdays.len() } else { named };
         if let Some(frequency) = self.repeat.frequency
             && frequency as usize != in_period
         {
-            return Err(self.problem(
-                "frequency",
-                format!("says {frequency}, but {in_period} doses are named in the period"),
-            ));
+            return Err(
+                self.problem("frequency", format!("says {frequency}, but {in_period} doses are named in the period"))
+            );
         }
         let (days, from) = self.days(cycle / DAY, weekly)?;
         Ok(Doses::At { times, days, from })
@@ -270,10 +223,7 @@ impl Pattern<'_> {
         let weekdays = self.repeat.weekdays.len() as u64;
         if weekdays > 0 && cycle == 7 * DAY {
             if frequency % weekdays != 0 {
-                return Err(self.problem(
-                    "frequency",
-                    "does not spread evenly over the days of dayOfWeek",
-                ));
+                return Err(self.problem("frequency", "does not spread evenly over the days of dayOfWeek"));
             }
             return self.daily(frequency / weekdays, true);
         }
@@ -281,10 +231,9 @@ impl Pattern<'_> {
             return self.daily(frequency * DAY / cycle, false);
         }
         if frequency > 1 || cycle % DAY != 0 {
-            return Err(self.problem(
-                "frequency",
-                "does not come to the same number of doses each day; name the days or times",
-            ));
+            return Err(
+                self.problem("frequency", "does not come to the same number of doses each day; name the days or times")
+            );
         }
         let (days, from) = self.days(cycle / DAY, false)?;
         let times = times_a_day(1).unwrap_or_default();
@@ -293,8 +242,7 @@ impl Pattern<'_> {
 
     fn daily(&self, doses: u64, weekly: bool) -> Result<Doses, Problem> {
         let times = u32::try_from(doses).ok().and_then(times_a_day);
-        let times =
-            times.ok_or_else(|| self.problem("frequency", "comes to more than 24 doses a day"))?;
+        let times = times.ok_or_else(|| self.problem("frequency", "comes to more than 24 doses a day"))?;
         let (days, from) = self.days(1, weekly)?;
         Ok(Doses::At { times, days, from })
     }
@@ -303,16 +251,10 @@ impl Pattern<'_> {
         if !self.repeat.weekdays.is_empty() {
             return Err(self.problem("dayOfWeek", "cannot stand beside a period of hours"));
         }
-        let hours = cycle
-            .is_multiple_of(frequency * 60)
-            .then_some(cycle / (frequency * 60));
-        let hours = hours
-            .filter(|hours| *hours <= LONGEST_HOURS)
-            .and_then(|hours| u16::try_from(hours).ok());
+        let hours = cycle.is_multiple_of(frequency * 60).then_some(cycle / (frequency * 60));
+        let hours = hours.filter(|hours| *hours <= LONGEST_HOURS).and_then(|hours| u16::try_from(hours).ok());
         let hours = hours.and_then(NonZeroU16::new);
-        let hours = hours.ok_or_else(|| {
-            self.problem("period", "comes to no whole number of hours from 1 to 720")
-        })?;
+        let hours = hours.ok_or_else(|| self.problem("period", "comes to no whole number of hours from 1 to 720"))?;
         Ok(Doses::Every { hours })
     }
 
@@ -331,12 +273,8 @@ impl Pattern<'_> {
     }
 
     fn nth_day(&self, n: u64) -> Result<Days, Problem> {
-        let n = Some(n)
-            .filter(|n| *n <= LONGEST_DAYS)
-            .and_then(|n| u16::try_from(n).ok());
+        let n = Some(n).filter(|n| *n <= LONGEST_DAYS).and_then(|n| u16::try_from(n).ok());
         let n = n.and_then(NonZeroU16::new);
-        Ok(Days::NthDay {
-            n: n.ok_or_else(|| self.problem("period", "is longer than 366 days"))?,
-        })
+        Ok(Days::NthDay { n: n.ok_or_else(|| self.problem("period", "is longer than 366 days"))? })
     }
 }

@@ -99,8 +99,8 @@ impl Repeat {
             repeat.times.push(time);
         }
         for item in node.list("dayOfWeek")? {
-            let day = weekday(item.text()?)
-                .ok_or_else(|| item.problem("must be mon, tue, wed, thu, fri, sat or sun"))?;
+            let day =
+                weekday(item.text()?).ok_or_else(|| item.problem("must be mon, tue, wed, thu, fri, sat or sun"))?;
             if !repeat.weekdays.contains(&day) {
                 repeat.weekdays.push(day);
             }
@@ -116,10 +116,7 @@ impl Repeat {
 
     /// Whether it says how often or when in the day.
     pub fn has_pattern(&self) -> bool {
-        self.frequency.is_some()
-            || self.period.is_some()
-            || !self.times.is_empty()
-            || !self.when.is_empty()
+        self.frequency.is_some() || self.period.is_some() || !self.times.is_empty() || !self.when.is_empty()
     }
 }
 
@@ -132,15 +129,8 @@ fn invariants(node: &Node<'_>, repeat: &Repeat) -> Result<(), Problem> {
         if repeat.when.is_empty() {
             return Err(node.problem_at("offset", "needs a field when that it counts from"));
         }
-        if repeat
-            .when
-            .iter()
-            .any(|code| ["C", "CM", "CD", "CV"].contains(&code.as_str()))
-        {
-            return Err(node.problem_at(
-                "offset",
-                "cannot stand beside a dose at a meal (C, CM, CD, CV)",
-            ));
+        if repeat.when.iter().any(|code| ["C", "CM", "CD", "CV"].contains(&code.as_str())) {
+            return Err(node.problem_at("offset", "cannot stand beside a dose at a meal (C, CM, CD, CV)"));
         }
     }
     Ok(())
@@ -166,13 +156,7 @@ fn period(node: &Node<'_>) -> Result<Option<(f64, Unit)>, Problem> {
         };
     };
     let unit = Unit::parse(code).ok_or_else(|| {
-        node.problem_at(
-            "periodUnit",
-            format!(
-                "{} is no unit; it must be s, min, h, d, wk, mo or a",
-                quote(code)
-            ),
-        )
+        node.problem_at("periodUnit", format!("{} is no unit; it must be s, min, h, d, wk, mo or a", quote(code)))
     })?;
     match value {
         Some(value) => Ok(Some((value, unit))),
@@ -181,10 +165,7 @@ fn period(node: &Node<'_>) -> Result<Option<(f64, Unit)>, Problem> {
 }
 
 fn bounds(node: &Node<'_>) -> Result<Bounds, Problem> {
-    let mut bounds = Bounds {
-        count: node.positive("count")?,
-        ..Bounds::default()
-    };
+    let mut bounds = Bounds { count: node.positive("count")?, ..Bounds::default() };
     if let Some(period) = node.object("boundsPeriod")? {
         for (field, place) in [("start", &mut bounds.start), ("end", &mut bounds.end)] {
             *place = match moment(&period, field)? {
@@ -202,19 +183,12 @@ fn bounds(node: &Node<'_>) -> Result<Bounds, Problem> {
 
 fn length(duration: &Node<'_>) -> Result<Length, Problem> {
     if duration.has("comparator") {
-        return Err(duration.problem_at(
-            "comparator",
-            "leaves the length open; reminders need one exact rule",
-        ));
+        return Err(duration.problem_at("comparator", "leaves the length open; reminders need one exact rule"));
     }
-    let value = duration
-        .decimal("value")?
-        .ok_or_else(|| duration.problem_at("value", "is missing"))?;
+    let value = duration.decimal("value")?.ok_or_else(|| duration.problem_at("value", "is missing"))?;
     let code = match duration.str("code")? {
         Some(code) => code,
-        None => duration
-            .str("unit")?
-            .ok_or_else(|| duration.problem_at("code", "is missing"))?,
+        None => duration.str("unit")?.ok_or_else(|| duration.problem_at("code", "is missing"))?,
     };
     let unit = Unit::parse(code).or(match code {
         "day" | "days" => Some(Unit::Days(1)),
@@ -225,17 +199,14 @@ fn length(duration: &Node<'_>) -> Result<Length, Problem> {
     });
     let length = match unit {
         None => None,
-        Some(Unit::Months(months)) => whole(value)
-            .and_then(|n| u32::try_from(n).ok()?.checked_mul(months))
-            .map(Length::Months),
-        Some(unit) => unit
-            .minutes(value)
-            .filter(|minutes| minutes % 1440 == 0)
-            .map(|minutes| Length::Days(minutes / 1440)),
+        Some(Unit::Months(months)) => {
+            whole(value).and_then(|n| u32::try_from(n).ok()?.checked_mul(months)).map(Length::Months)
+        }
+        Some(unit) => {
+            unit.minutes(value).filter(|minutes| minutes % 1440 == 0).map(|minutes| Length::Days(minutes / 1440))
+        }
     };
-    length.ok_or_else(|| {
-        duration.problem("must be whole days, weeks, months or years (d, wk, mo, a)")
-    })
+    length.ok_or_else(|| duration.problem("must be whole days, weeks, months or years (d, wk, mo, a)"))
 }
 
 fn weekday(code: &str) -> Option<Weekday> {

@@ -1,9 +1,6 @@
 //! Doses with their first and last day.
 
-use chrono::{
-    DateTime, Datelike, Days as Span, Months, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta,
-    TimeZone,
-};
+use chrono::{DateTime, Datelike, Days as Span, Months, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone};
 use chrono_tz::Tz;
 
 use super::super::moment::Moment;
@@ -29,12 +26,7 @@ const MOST_DOSES: u32 = 100_000;
 
 impl Schedule {
     pub fn new(doses: Doses, start: Moment, bounds: Bounds, timing: &Node<'_>) -> Self {
-        Self {
-            doses,
-            start,
-            bounds,
-            problem: timing.problem("").with_effect(Effect::Partial),
-        }
+        Self { doses, start, bounds, problem: timing.problem("").with_effect(Effect::Partial) }
     }
 
     pub fn has_count(&self) -> bool {
@@ -58,10 +50,7 @@ impl Schedule {
         }
         let length_end = match self.bounds.length {
             None => None,
-            Some(length) => Some(
-                last_day(begin, length)
-                    .ok_or_else(|| self.problem("boundsDuration", "is too long"))?,
-            ),
+            Some(length) => Some(last_day(begin, length).ok_or_else(|| self.problem("boundsDuration", "is too long"))?),
         };
         let (start, counted) = match &self.doses {
             Doses::At { times, days, from } => {
@@ -73,36 +62,22 @@ impl Schedule {
             }
             Doses::Every { hours } => (begin, self.count_hours(begin, hours.get(), zone)?),
         };
-        let end = [bounds_end, length_end, counted]
-            .into_iter()
-            .flatten()
-            .min();
+        let end = [bounds_end, length_end, counted].into_iter().flatten().min();
         if end.is_some_and(|end| end < start) {
             return Err(self.problem("dayOfWeek", "no such day comes before the end"));
         }
         Ok(match &self.doses {
-            Doses::At { times, days, .. } => Timing::TimesOfDay {
-                times: times.clone(),
-                days: days.clone(),
-                start,
-                end,
-            },
-            Doses::Every { hours } => Timing::EveryHours {
-                hours: *hours,
-                start,
-                first: self.first_time(zone),
-                end,
-            },
+            Doses::At { times, days, .. } => {
+                Timing::TimesOfDay { times: times.clone(), days: days.clone(), start, end }
+            }
+            Doses::Every { hours } => Timing::EveryHours { hours: *hours, start, first: self.first_time(zone), end },
         })
     }
 
     /// The first dose's local time: that of an explicit start, else the default.
     fn first_time(&self, zone: Tz) -> NaiveTime {
         // The moment at which the order was written is no time to take anything.
-        self.bounds
-            .start
-            .and_then(|start| start.time(zone))
-            .unwrap_or_else(first_dose)
+        self.bounds.start.and_then(|start| start.time(zone)).unwrap_or_else(first_dose)
     }
 
     fn too_late(&self) -> Problem {
@@ -111,37 +86,25 @@ impl Schedule {
 
     fn count(&self) -> Result<Option<u32>, Problem> {
         match self.bounds.count {
-            Some(count) if count > MOST_DOSES => {
-                Err(self.problem("count", "is more than 100000 doses"))
-            }
+            Some(count) if count > MOST_DOSES => Err(self.problem("count", "is more than 100000 doses")),
             count => Ok(count),
         }
     }
 
     /// The last day of `count` doses at so many times a day.
-    fn count_days(
-        &self,
-        start: NaiveDate,
-        times: usize,
-        days: &Days,
-    ) -> Result<Option<NaiveDate>, Problem> {
+    fn count_days(&self, start: NaiveDate, times: usize, days: &Days) -> Result<Option<NaiveDate>, Problem> {
         let Some(count) = self.count()? else {
             return Ok(None);
         };
         let times = u64::try_from(times).unwrap_or(u64::MAX);
         let count = u64::from(count);
         if count % times != 0 {
-            return Err(self.problem(
-                "count",
-                "ends in the middle of a day; a plan ends with a day",
-            ));
+            return Err(self.problem("count", "ends in the middle of a day; a plan ends with a day"));
         }
         let after_first = count / times - 1;
         let last = match days {
             Days::Day => start.checked_add_days(Span::new(after_first)),
-            Days::NthDay { n } => {
-                start.checked_add_days(Span::new(after_first * u64::from(n.get())))
-            }
+            Days::NthDay { n } => start.checked_add_days(Span::new(after_first * u64::from(n.get()))),
             Days::Weekdays { on } => start
                 .iter_days()
                 .filter(|day| on.contains(&day.weekday()))
@@ -151,30 +114,19 @@ impl Schedule {
     }
 
     /// The last day of `count` doses every so many hours.
-    fn count_hours(
-        &self,
-        start: NaiveDate,
-        hours: u16,
-        zone: Tz,
-    ) -> Result<Option<NaiveDate>, Problem> {
+    fn count_hours(&self, start: NaiveDate, hours: u16, zone: Tz) -> Result<Option<NaiveDate>, Problem> {
         let Some(count) = self.count()? else {
             return Ok(None);
         };
-        let first =
-            local(zone, start.and_time(self.first_time(zone))).ok_or_else(|| self.too_late())?;
+        let first = local(zone, start.and_time(self.first_time(zone))).ok_or_else(|| self.too_late())?;
         let day_after = |doses: u32| {
             let hours = i64::from(doses) * i64::from(hours);
-            first
-                .checked_add_signed(TimeDelta::try_hours(hours)?)
-                .map(|dose| dose.date_naive())
+            first.checked_add_signed(TimeDelta::try_hours(hours)?).map(|dose| dose.date_naive())
         };
         let last = day_after(count - 1).ok_or_else(|| self.too_late())?;
         let next = day_after(count).ok_or_else(|| self.too_late())?;
         if next == last {
-            return Err(self.problem(
-                "count",
-                "ends in the middle of a day; a plan ends with a day",
-            ));
+            return Err(self.problem("count", "ends in the middle of a day; a plan ends with a day"));
         }
         Ok(Some(last))
     }
@@ -184,10 +136,7 @@ impl Schedule {
 fn local(zone: Tz, time: NaiveDateTime) -> Option<DateTime<Tz>> {
     let found = zone.from_local_datetime(&time).earliest();
     // Gaps are an hour almost everywhere; a day was skipped twice in history.
-    found.or_else(|| {
-        zone.from_local_datetime(&time.checked_add_signed(TimeDelta::hours(1))?)
-            .earliest()
-    })
+    found.or_else(|| zone.from_local_datetime(&time.checked_add_signed(TimeDelta::hours(1))?).earliest())
 }
 
 fn last_day(start: NaiveDate, length: Length) -> Option<NaiveDate> {

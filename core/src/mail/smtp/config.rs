@@ -141,11 +141,7 @@ impl SmtpConfig {
             _ => return Err(SmtpConfigError::Host),
         };
         let on_loopback = is_loopback(&host);
-        let mut start_tls = if on_loopback {
-            StartTlsPolicy::Opportunistic
-        } else {
-            StartTlsPolicy::Required
-        };
+        let mut start_tls = if on_loopback { StartTlsPolicy::Opportunistic } else { StartTlsPolicy::Required };
         let mut max_connections = DEFAULT_MAX_CONNECTIONS;
         for (name, value) in url.query_pairs() {
             match &*name {
@@ -159,25 +155,15 @@ impl SmtpConfig {
                     }
                 }
                 "max_connections" => {
-                    max_connections = value
-                        .parse()
-                        .ok()
-                        .filter(|n| (1..=1000).contains(n))
-                        .ok_or(SmtpConfigError::MaxConnections)?;
+                    max_connections =
+                        value.parse().ok().filter(|n| (1..=1000).contains(n)).ok_or(SmtpConfigError::MaxConnections)?;
                 }
                 _ => return Err(SmtpConfigError::UnknownParameter),
             }
         }
-        let security = if implicit {
-            Security::Implicit
-        } else {
-            Security::StartTls(start_tls)
-        };
+        let security = if implicit { Security::Implicit } else { Security::StartTls(start_tls) };
         let credentials = credentials_of(&url)?;
-        let protected = matches!(
-            security,
-            Security::Implicit | Security::StartTls(StartTlsPolicy::Required)
-        );
+        let protected = matches!(security, Security::Implicit | Security::StartTls(StartTlsPolicy::Required));
         if credentials.is_some() && !protected && !on_loopback {
             return Err(SmtpConfigError::UnprotectedCredentials);
         }
@@ -201,8 +187,7 @@ impl SmtpConfig {
     pub fn trusting(mut self, pem: &[u8]) -> Result<Self, SmtpConfigError> {
         let before = self.extra_roots.len();
         for certificate in CertificateDer::pem_slice_iter(pem) {
-            self.extra_roots
-                .push(certificate.map_err(|_ignored| SmtpConfigError::Certificates)?);
+            self.extra_roots.push(certificate.map_err(|_ignored| SmtpConfigError::Certificates)?);
         }
         if self.extra_roots.len() == before {
             return Err(SmtpConfigError::Certificates);
@@ -212,32 +197,21 @@ impl SmtpConfig {
 }
 
 fn is_loopback(host: &str) -> bool {
-    host.eq_ignore_ascii_case("localhost")
-        || host
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn credentials_of(url: &Url) -> Result<Option<Credentials>, SmtpConfigError> {
     match (url.username(), url.password()) {
         ("", None) => Ok(None),
         ("", Some(_)) | (_, None | Some("")) => Err(SmtpConfigError::Credentials),
-        (user, Some(password)) => Ok(Some(Credentials::new(
-            percent_decoded(user),
-            percent_decoded(password),
-        ))),
+        (user, Some(password)) => Ok(Some(Credentials::new(percent_decoded(user), percent_decoded(password)))),
     }
 }
 
 /// Undoes percent encoding; a plus sign stays one.
 fn percent_decoded(text: &str) -> String {
-    let text = text
-        .replace('+', "%2B")
-        .replace('&', "%26")
-        .replace('=', "%3D");
-    form_urlencoded::parse(text.as_bytes())
-        .map(|(name, _)| name.into_owned())
-        .collect()
+    let text = text.replace('+', "%2B").replace('&', "%26").replace('=', "%3D");
+    form_urlencoded::parse(text.as_bytes()).map(|(name, _)| name.into_owned()).collect()
 }
 
 #[cfg(test)]
@@ -248,81 +222,40 @@ mod tests {
     fn defaults_depend_on_where_the_server_is() {
         let local = SmtpConfig::parse("smtp://127.0.0.1:2591").expect("valid");
         assert_eq!((local.host.as_str(), local.port), ("127.0.0.1", 2591));
-        assert_eq!(
-            local.security,
-            Security::StartTls(StartTlsPolicy::Opportunistic)
-        );
+        assert_eq!(local.security, Security::StartTls(StartTlsPolicy::Opportunistic));
         assert_eq!(local.max_connections, 16);
         for host in ["localhost", "[::1]", "127.9.9.9"] {
             let config = SmtpConfig::parse(&format!("smtp://{host}")).expect("valid");
-            assert_eq!(
-                config.security,
-                Security::StartTls(StartTlsPolicy::Opportunistic),
-                "{host}"
-            );
+            assert_eq!(config.security, Security::StartTls(StartTlsPolicy::Opportunistic), "{host}");
             assert_eq!(config.port, 25);
         }
         let far = SmtpConfig::parse("smtp://mail.example.org").expect("valid");
         assert_eq!(far.security, Security::StartTls(StartTlsPolicy::Required));
         let tls = SmtpConfig::parse("smtps://mail.example.org?max_connections=3").expect("valid");
-        assert_eq!(
-            (tls.security, tls.port, tls.max_connections),
-            (Security::Implicit, 465, 3)
-        );
+        assert_eq!((tls.security, tls.port, tls.max_connections), (Security::Implicit, 465, 3));
     }
 
     #[test]
     fn credentials_are_decoded_and_never_shown() {
-        let config = SmtpConfig::parse("smtps://us%40er:p%2Bw+%26%3d%C3%A4@mail.example.org")
-            .expect("valid");
-        assert_eq!(
-            config.credentials,
-            Some(Credentials::new("us@er".into(), "p+w+&=ä".into()))
-        );
+        let config = SmtpConfig::parse("smtps://us%40er:p%2Bw+%26%3d%C3%A4@mail.example.org").expect("valid");
+        assert_eq!(config.credentials, Some(Credentials::new("us@er".into(), "p+w+&=ä".into())));
         let shown = format!("{config:?}");
-        assert!(
-            !shown.contains("p+w") && !shown.contains("us@er"),
-            "{shown}"
-        );
+        assert!(!shown.contains("p+w") && !shown.contains("us@er"), "{shown}");
     }
 
     #[test]
     fn faults_are_named_without_the_url() {
         let cases = [
             ("not a url", SmtpConfigError::NotAUrl),
-            (
-                "https://secret:secret@mail.example.org",
-                SmtpConfigError::Scheme,
-            ),
+            ("https://secret:secret@mail.example.org", SmtpConfigError::Scheme),
             ("smtp://", SmtpConfigError::Host),
-            (
-                "smtp://secret@mail.example.org",
-                SmtpConfigError::Credentials,
-            ),
-            (
-                "smtp://u:secret@mail.example.org?starttls=opportunistic",
-                SmtpConfigError::UnprotectedCredentials,
-            ),
-            (
-                "smtp://u:secret@mail.example.org?starttls=never",
-                SmtpConfigError::UnprotectedCredentials,
-            ),
-            (
-                "smtp://mail.example.org?starttls=yes",
-                SmtpConfigError::StartTls,
-            ),
-            (
-                "smtps://mail.example.org?starttls=never",
-                SmtpConfigError::StartTls,
-            ),
-            (
-                "smtp://localhost?max_connections=0",
-                SmtpConfigError::MaxConnections,
-            ),
-            (
-                "smtp://localhost?secret=1",
-                SmtpConfigError::UnknownParameter,
-            ),
+            ("smtp://secret@mail.example.org", SmtpConfigError::Credentials),
+            ("smtp://u:secret@mail.example.org?starttls=opportunistic", SmtpConfigError::UnprotectedCredentials),
+            ("smtp://u:secret@mail.example.org?starttls=never", SmtpConfigError::UnprotectedCredentials),
+            ("smtp://mail.example.org?starttls=yes", SmtpConfigError::StartTls),
+            ("smtps://mail.example.org?starttls=never", SmtpConfigError::StartTls),
+            ("smtp://localhost?max_connections=0", SmtpConfigError::MaxConnections),
+            ("smtp://localhost?secret=1", SmtpConfigError::UnknownParameter),
         ];
         for (url, expected) in cases {
             let error = SmtpConfig::parse(url).expect_err(url);

@@ -123,11 +123,7 @@ impl Connection {
 
     /// Writes all of `bytes`. `sent` is always the number of bytes that the stream has taken, also
     /// after an error: a write that fails or is given up has taken nothing.
-    pub(super) async fn write_counting(
-        &mut self,
-        bytes: &[u8],
-        sent: &mut usize,
-    ) -> Result<(), Broken> {
+    pub(super) async fn write_counting(&mut self, bytes: &[u8], sent: &mut usize) -> Result<(), Broken> {
         let limit = self.timeouts.command;
         while let Some(rest) = bytes.get(*sent..).filter(|rest| !rest.is_empty()) {
             match timeout(limit, self.stream.write(rest)).await {

@@ -16,11 +16,7 @@ impl Envelope {
     /// From the address that bounces go to, to the one recipient.
     #[must_use]
     pub fn new(return_path: EmailAddress, recipient: EmailAddress) -> Self {
-        Self {
-            return_path,
-            recipient,
-            tracking: None,
-        }
+        Self { return_path, recipient, tracking: None }
     }
 
     /// Asks a server that offers DSN (RFC 3461) to report failure and delay under this message's id.
@@ -79,10 +75,7 @@ impl Stage {
     /// the server or our settings and says nothing about the message or its recipient.
     #[must_use]
     pub fn is_session(self) -> bool {
-        matches!(
-            self,
-            Self::Connect | Self::Tls | Self::Greeting | Self::Hello | Self::StartTls | Self::Auth
-        )
+        matches!(self, Self::Connect | Self::Tls | Self::Greeting | Self::Hello | Self::StartTls | Self::Auth)
     }
 }
 

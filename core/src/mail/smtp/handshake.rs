@@ -30,21 +30,10 @@ pub(super) struct Dialer {
 
 impl Dialer {
     pub(super) fn new(config: SmtpConfig) -> Result<Self, SmtpConfigError> {
-        let connector = |trust| {
-            tls_connector(trust, &config.extra_roots).map_err(|_ignored| SmtpConfigError::Tls)
-        };
-        let (verified, opportunistic) = (
-            connector(Trust::Verified)?,
-            connector(Trust::Opportunistic)?,
-        );
-        let server_name =
-            ServerName::try_from(config.host.clone()).map_err(|_ignored| SmtpConfigError::Host)?;
-        Ok(Self {
-            config,
-            verified,
-            opportunistic,
-            server_name,
-        })
+        let connector = |trust| tls_connector(trust, &config.extra_roots).map_err(|_ignored| SmtpConfigError::Tls);
+        let (verified, opportunistic) = (connector(Trust::Verified)?, connector(Trust::Opportunistic)?);
+        let server_name = ServerName::try_from(config.host.clone()).map_err(|_ignored| SmtpConfigError::Host)?;
+        Ok(Self { config, verified, opportunistic, server_name })
     }
 
     /// A connection ready for its first transaction; the error says how the message that wanted it
@@ -78,17 +67,11 @@ impl Dialer {
             .map_err(|error| failed(error.into()))?;
         // Without it the second write of a transaction waits for the first one's acknowledgement,
         // which a server may hold back for 40 ms.
-        stream
-            .set_nodelay(true)
-            .map_err(|error| failed(error.into()))?;
+        stream.set_nodelay(true).map_err(|error| failed(error.into()))?;
         Ok(stream)
     }
 
-    async fn encrypt(
-        &self,
-        stream: SmtpStream,
-        connector: &TlsConnector,
-    ) -> Result<SmtpStream, Delivery> {
+    async fn encrypt(&self, stream: SmtpStream, connector: &TlsConnector) -> Result<SmtpStream, Delivery> {
         let SmtpStream::Plain(stream) = stream else {
             return Ok(stream);
         };
@@ -98,12 +81,8 @@ impl Dialer {
             Ok(Ok(stream)) => Ok(SmtpStream::Tls(Box::new(stream))),
             // rustls names the fault of a certificate here, which whoever set it up needs to know.
             Ok(Err(error)) => {
-                let reason =
-                    super::reply::cleaned(&format!("the TLS handshake failed: {error}"), "");
-                Err(Delivery::NotSent {
-                    stage: Stage::Tls,
-                    reason,
-                })
+                let reason = super::reply::cleaned(&format!("the TLS handshake failed: {error}"), "");
+                Err(Delivery::NotSent { stage: Stage::Tls, reason })
             }
             Err(_) => Err(not_sent(Stage::Tls, &Broken::TimedOut(limit))),
         }
@@ -116,11 +95,7 @@ impl Dialer {
         Ok(())
     }
 
-    async fn start_tls(
-        &self,
-        mut connection: Connection,
-        policy: StartTlsPolicy,
-    ) -> Result<Connection, Delivery> {
+    async fn start_tls(&self, mut connection: Connection, policy: StartTlsPolicy) -> Result<Connection, Delivery> {
         let connector = match policy {
             StartTlsPolicy::Never => return Ok(connection),
             StartTlsPolicy::Opportunistic if !connection.offers.start_tls => return Ok(connection),
@@ -146,10 +121,7 @@ impl Dialer {
     }
 }
 
-async fn authenticate(
-    connection: &mut Connection,
-    credentials: &Credentials,
-) -> Result<(), Delivery> {
+async fn authenticate(connection: &mut Connection, credentials: &Credentials) -> Result<(), Delivery> {
     let mechanism = if connection.offers.auth_plain {
         Mechanism::Plain
     } else if connection.offers.auth_login {
@@ -158,35 +130,21 @@ async fn authenticate(
         let broken = Broken::Protocol("the server offers neither AUTH PLAIN nor AUTH LOGIN");
         return Err(not_sent(Stage::Auth, &broken));
     };
-    let unfit = || {
-        not_sent(
-            Stage::Auth,
-            &Broken::Protocol("the server's challenge is not known"),
-        )
-    };
+    let unfit = || not_sent(Stage::Auth, &Broken::Protocol("the server's challenge is not known"));
     let mut command = format!("AUTH {mechanism}");
     if mechanism.supports_initial_response() {
-        let answer = mechanism
-            .response(credentials, None)
-            .map_err(|_ignored| unfit())?;
+        let answer = mechanism.response(credentials, None).map_err(|_ignored| unfit())?;
         command = format!("{command} {}", BASE64.encode(answer));
     }
     for _ in 0..MAX_CHALLENGES {
         command.push_str("\r\n");
-        let reply = connection
-            .command(&command)
-            .await
-            .map_err(|broken| not_sent(Stage::Auth, &broken))?;
+        let reply = connection.command(&command).await.map_err(|broken| not_sent(Stage::Auth, &broken))?;
         if reply.code != 334 {
             return positive(Stage::Auth, Ok(reply)).map(drop);
         }
-        let challenge = BASE64
-            .decode(reply.lines.trim())
-            .map_err(|_ignored| unfit())?;
+        let challenge = BASE64.decode(reply.lines.trim()).map_err(|_ignored| unfit())?;
         let challenge = String::from_utf8(challenge).map_err(|_ignored| unfit())?;
-        let answer = mechanism
-            .response(credentials, Some(&challenge))
-            .map_err(|_ignored| unfit())?;
+        let answer = mechanism.response(credentials, Some(&challenge)).map_err(|_ignored| unfit())?;
         command = BASE64.encode(answer);
     }
     Err(unfit())
@@ -196,12 +154,9 @@ async fn authenticate(
 fn positive(stage: Stage, reply: Result<Reply, Broken>) -> Result<Reply, Delivery> {
     match reply {
         Ok(reply) if reply.is_positive() => Ok(reply),
-        Ok(reply) if reply.is_refusal() => Err(Delivery::Refused {
-            permanent: reply.code >= 500,
-            code: reply.code,
-            stage,
-            text: reply.text(""),
-        }),
+        Ok(reply) if reply.is_refusal() => {
+            Err(Delivery::Refused { permanent: reply.code >= 500, code: reply.code, stage, text: reply.text("") })
+        }
         Ok(_) => {
             let broken = Broken::Protocol("the server's reply does not fit the command");
             Err(not_sent(stage, &broken))
@@ -211,10 +166,7 @@ fn positive(stage: Stage, reply: Result<Reply, Broken>) -> Result<Reply, Deliver
 }
 
 fn not_sent(stage: Stage, broken: &Broken) -> Delivery {
-    Delivery::NotSent {
-        stage,
-        reason: broken.to_string(),
-    }
+    Delivery::NotSent { stage, reason: broken.to_string() }
 }
 
 /// Reads the keywords in the reply to EHLO.
@@ -246,11 +198,9 @@ mod tests {
 
     #[test]
     fn offers_are_read_whatever_their_case() {
-        let lines = "mail.example.org PIPELINING\npipelining\nSIZE 1000\nAUTH=LOGIN\nAUTH CRAM-MD5 PLAIN\nStartTLS\nDSN";
-        let read = offers(&Reply {
-            code: 250,
-            lines: lines.to_owned(),
-        });
+        let lines =
+            "mail.example.org PIPELINING\npipelining\nSIZE 1000\nAUTH=LOGIN\nAUTH CRAM-MD5 PLAIN\nStartTLS\nDSN";
+        let read = offers(&Reply { code: 250, lines: lines.to_owned() });
         let expected = Offers {
             pipelining: true,
             eight_bit_mime: false,
@@ -260,10 +210,7 @@ mod tests {
             auth_login: true,
         };
         assert_eq!(read, expected);
-        let name_only = Reply {
-            code: 250,
-            lines: "PIPELINING".to_owned(),
-        };
+        let name_only = Reply { code: 250, lines: "PIPELINING".to_owned() };
         assert_eq!(offers(&name_only), Offers::default());
     }
 }

@@ -39,9 +39,7 @@ struct Idle {
 
 impl Debug for SmtpTransport {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SmtpTransport")
-            .field("config", &self.pool.dialer.config)
-            .finish()
+        f.debug_struct("SmtpTransport").field("config", &self.pool.dialer.config).finish()
     }
 }
 
@@ -52,15 +50,8 @@ impl SmtpTransport {
     /// [`SmtpConfigError`] if the host's name cannot be one of a certificate, or TLS cannot be set up.
     pub fn connect_lazy(config: SmtpConfig) -> Result<Self, SmtpConfigError> {
         let permits = Semaphore::new(config.max_connections.max(1));
-        let pool = Pool {
-            dialer: Dialer::new(config)?,
-            permits,
-            idle: Mutex::default(),
-            open: Arc::default(),
-        };
-        Ok(Self {
-            pool: Arc::new(pool),
-        })
+        let pool = Pool { dialer: Dialer::new(config)?, permits, idle: Mutex::default(), open: Arc::default() };
+        Ok(Self { pool: Arc::new(pool) })
     }
 
     /// Sends one message (headers and body, as [`OutgoingMail`] builds it) to one recipient, and
@@ -74,10 +65,7 @@ impl SmtpTransport {
         let message = WireMessage::new(message);
         let Ok(_permit) = self.pool.permits.acquire().await else {
             let reason = "the transport is closed".to_owned();
-            return Delivery::NotSent {
-                stage: Stage::Connect,
-                reason,
-            };
+            return Delivery::NotSent { stage: Stage::Connect, reason };
         };
         if let Some(mut connection) = self.pool.take_idle().await {
             let transaction = connection.transact(envelope, &message).await;
@@ -143,16 +131,8 @@ impl Pool {
         let limit = self.dialer.config.timeouts.idle;
         let mut idle = self.idle();
         // Oldest first.
-        let expired = idle
-            .connections
-            .iter()
-            .take_while(|(_, since)| *since + limit <= now)
-            .count();
-        let expired = idle
-            .connections
-            .drain(..expired)
-            .map(|(connection, _)| connection)
-            .collect();
+        let expired = idle.connections.iter().take_while(|(_, since)| *since + limit <= now).count();
+        let expired = idle.connections.drain(..expired).map(|(connection, _)| connection).collect();
         let next = idle.connections.first().map(|(_, since)| *since + limit);
         idle.watched = next.is_some();
         (expired, next)

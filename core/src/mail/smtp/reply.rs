@@ -58,11 +58,7 @@ pub(super) fn parse(bytes: &[u8]) -> Parsed {
     loop {
         let rest = &bytes[used..];
         let Some(end) = rest.iter().position(|b| *b == b'\n') else {
-            return if rest.len() + used > MAX_REPLY {
-                Parsed::Nonsense
-            } else {
-                Parsed::Partial
-            };
+            return if rest.len() + used > MAX_REPLY { Parsed::Nonsense } else { Parsed::Partial };
         };
         let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
         used += end + 1;
@@ -93,9 +89,9 @@ pub(super) fn parse(bytes: &[u8]) -> Parsed {
 
 fn code_of(line: &[u8]) -> Option<u16> {
     match line.get(..3)? {
-        [class @ b'2'..=b'5', tens @ b'0'..=b'9', ones @ b'0'..=b'9'] => Some(
-            u16::from(class - b'0') * 100 + u16::from(tens - b'0') * 10 + u16::from(ones - b'0'),
-        ),
+        [class @ b'2'..=b'5', tens @ b'0'..=b'9', ones @ b'0'..=b'9'] => {
+            Some(u16::from(class - b'0') * 100 + u16::from(tens - b'0') * 10 + u16::from(ones - b'0'))
+        }
         _ => None,
     }
 }
@@ -113,8 +109,7 @@ pub(super) fn cleaned(text: &str, private: &str) -> String {
             line.push(' ');
         }
         // A local part of one or two letters is in half of all words, and tells nothing.
-        let names_someone = word.contains('@')
-            || (private.len() > 2 && word.to_ascii_lowercase().contains(&private));
+        let names_someone = word.contains('@') || (private.len() > 2 && word.to_ascii_lowercase().contains(&private));
         line.push_str(if names_someone { "[address]" } else { word });
     }
     if let Some((cut, _)) = line.char_indices().nth(MAX_TEXT_CHARS) {
@@ -130,56 +125,30 @@ mod tests {
     #[test]
     fn replies_are_read_one_after_the_other() {
         let bytes = b"250-first\r\n250-second\r\n250 last\r\n354 go\r\n25";
-        let Parsed::Whole(reply, used) = parse(bytes) else {
-            panic!("whole")
-        };
-        assert_eq!(
-            (reply.code, reply.lines.as_str()),
-            (250, "first\nsecond\nlast")
-        );
-        let Parsed::Whole(reply, more) = parse(&bytes[used..]) else {
-            panic!("whole")
-        };
+        let Parsed::Whole(reply, used) = parse(bytes) else { panic!("whole") };
+        assert_eq!((reply.code, reply.lines.as_str()), (250, "first\nsecond\nlast"));
+        let Parsed::Whole(reply, more) = parse(&bytes[used..]) else { panic!("whole") };
         assert_eq!((reply.code, reply.lines.as_str()), (354, "go"));
         assert!(matches!(parse(&bytes[used + more..]), Parsed::Partial));
     }
 
     #[test]
     fn short_and_odd_replies() {
-        assert!(matches!(
-            parse(b"250\r\n"),
-            Parsed::Whole(Reply { code: 250, .. }, 5)
-        ));
-        assert!(matches!(
-            parse(b"250\n"),
-            Parsed::Whole(Reply { code: 250, .. }, 4)
-        ));
-        for nonsense in [
-            &b"HTTP/1.1 400\r\n"[..],
-            b"250-a\r\n251 b\r\n",
-            b"25\r\n",
-            b"250_a\r\n",
-            b"650 a\r\n",
-            b"\r\n",
-        ] {
+        assert!(matches!(parse(b"250\r\n"), Parsed::Whole(Reply { code: 250, .. }, 5)));
+        assert!(matches!(parse(b"250\n"), Parsed::Whole(Reply { code: 250, .. }, 4)));
+        for nonsense in
+            [&b"HTTP/1.1 400\r\n"[..], b"250-a\r\n251 b\r\n", b"25\r\n", b"250_a\r\n", b"650 a\r\n", b"\r\n"]
+        {
             assert!(matches!(parse(nonsense), Parsed::Nonsense), "{nonsense:?}");
         }
-        assert!(matches!(
-            parse(&vec![b'2'; MAX_REPLY + 1]),
-            Parsed::Nonsense
-        ));
+        assert!(matches!(parse(&vec![b'2'; MAX_REPLY + 1]), Parsed::Nonsense));
     }
 
     #[test]
     fn kept_text_is_one_bounded_line_without_addresses() {
-        let reply = Reply {
-            code: 550,
-            lines: "5.1.1 <jana.probe@example.org>:\nno\u{7} user Jana.Probe, sorry".to_owned(),
-        };
-        assert_eq!(
-            reply.text("jana.probe"),
-            "5.1.1 [address] no user [address] sorry"
-        );
+        let reply =
+            Reply { code: 550, lines: "5.1.1 <jana.probe@example.org>:\nno\u{7} user Jana.Probe, sorry".to_owned() };
+        assert_eq!(reply.text("jana.probe"), "5.1.1 [address] no user [address] sorry");
         assert_eq!(reply.first_line("jana.probe"), "5.1.1 [address]");
         assert_eq!(cleaned(&"x ".repeat(500), "").chars().count(), 200);
         assert_eq!(cleaned("a user a", "a"), "a user a");

@@ -23,41 +23,21 @@ pub(super) struct Transaction {
 
 impl Transaction {
     fn ended(delivery: Delivery, reusable: bool) -> Self {
-        Self {
-            delivery,
-            reusable,
-            never_began: false,
-        }
+        Self { delivery, reusable, never_began: false }
     }
 
     fn not_sent(stage: Stage, broken: &Broken) -> Self {
-        Self::ended(
-            Delivery::NotSent {
-                stage,
-                reason: broken.to_string(),
-            },
-            false,
-        )
+        Self::ended(Delivery::NotSent { stage, reason: broken.to_string() }, false)
     }
 }
 
 impl Connection {
     /// Sends one message to one recipient. Dropping the future leaves it open how that ended, and
     /// the connection must not be used again.
-    pub(super) async fn transact(
-        &mut self,
-        envelope: &Envelope,
-        message: &WireMessage,
-    ) -> Transaction {
+    pub(super) async fn transact(&mut self, envelope: &Envelope, message: &WireMessage) -> Transaction {
         if !message.is_ascii() && !self.offers.eight_bit_mime {
             let reason = "the message is 8-bit and the server does not offer 8BITMIME".to_owned();
-            return Transaction::ended(
-                Delivery::NotSent {
-                    stage: Stage::Sender,
-                    reason,
-                },
-                true,
-            );
+            return Transaction::ended(Delivery::NotSent { stage: Stage::Sender, reason }, true);
         }
         if let Err(ended) = self.announce(envelope, message).await {
             return ended;
@@ -66,11 +46,7 @@ impl Connection {
     }
 
     /// MAIL, RCPT and DATA, up to the go-ahead. The error is the end of the transaction.
-    async fn announce(
-        &mut self,
-        envelope: &Envelope,
-        message: &WireMessage,
-    ) -> Result<(), Transaction> {
+    async fn announce(&mut self, envelope: &Envelope, message: &WireMessage) -> Result<(), Transaction> {
         let commands = self.commands(envelope, message);
         if self.offers.pipelining {
             let all = commands.concat();
@@ -88,10 +64,7 @@ impl Connection {
                 Ok(reply) if reply.is_positive() => self.needs_reset = false,
                 Ok(_) => {
                     let broken = Broken::Protocol("the server refused RSET");
-                    return Err(Transaction {
-                        never_began: true,
-                        ..Transaction::not_sent(Stage::Sender, &broken)
-                    });
+                    return Err(Transaction { never_began: true, ..Transaction::not_sent(Stage::Sender, &broken) });
                 }
                 Err(broken) => return Err(self.lost(Stage::Sender, &broken, true)),
             }
@@ -123,16 +96,10 @@ impl Connection {
                 go_ahead = stage == Stage::Data;
             } else if reply.is_refusal() {
                 // The first refusal is the reason; the ones after it follow from it.
-                let first = refusal
-                    .take()
-                    .unwrap_or_else(|| refused(stage, &reply, envelope));
+                let first = refusal.take().unwrap_or_else(|| refused(stage, &reply, envelope));
                 if reply.is_closing() {
                     let never_began = stage == Stage::Sender;
-                    return Err(Transaction {
-                        delivery: first,
-                        reusable: false,
-                        never_began,
-                    });
+                    return Err(Transaction { delivery: first, reusable: false, never_began });
                 }
                 refusal = Some(first);
                 if !self.offers.pipelining {
@@ -189,23 +156,14 @@ impl Connection {
     /// RSET (empty if not needed), MAIL, RCPT, DATA.
     fn commands(&self, envelope: &Envelope, message: &WireMessage) -> [String; 4] {
         let reset = if self.needs_reset { "RSET\r\n" } else { "" };
-        let body = if message.is_ascii() {
-            ""
-        } else {
-            " BODY=8BITMIME"
-        };
+        let body = if message.is_ascii() { "" } else { " BODY=8BITMIME" };
         let (track, notify) = match &envelope.tracking {
-            Some(id) if self.offers.dsn => {
-                (format!(" RET=HDRS ENVID={id}"), " NOTIFY=FAILURE,DELAY")
-            }
+            Some(id) if self.offers.dsn => (format!(" RET=HDRS ENVID={id}"), " NOTIFY=FAILURE,DELAY"),
             _ => (String::new(), ""),
         };
         [
             reset.to_owned(),
-            format!(
-                "MAIL FROM:<{}>{body}{track}\r\n",
-                envelope.return_path.expose()
-            ),
+            format!("MAIL FROM:<{}>{body}{track}\r\n", envelope.return_path.expose()),
             format!("RCPT TO:<{}>{notify}\r\n", envelope.recipient.expose()),
             "DATA\r\n".to_owned(),
         ]
@@ -213,10 +171,7 @@ impl Connection {
 
     /// The end of a transaction whose connection broke before the message began.
     fn lost(&self, stage: Stage, broken: &Broken, nothing_answered: bool) -> Transaction {
-        Transaction {
-            never_began: nothing_answered && broken.is_lost(),
-            ..Transaction::not_sent(stage, broken)
-        }
+        Transaction { never_began: nothing_answered && broken.is_lost(), ..Transaction::not_sent(stage, broken) }
     }
 
     async fn empty_message(&mut self) -> Result<Reply, Broken> {
@@ -234,7 +189,5 @@ fn refused(stage: Stage, reply: &Reply, envelope: &Envelope) -> Delivery {
 }
 
 fn uncertain(broken: &Broken) -> Delivery {
-    Delivery::Uncertain {
-        reason: broken.to_string(),
-    }
+    Delivery::Uncertain { reason: broken.to_string() }
 }

@@ -16,19 +16,14 @@ impl WireMessage {
         let mut bytes = Vec::with_capacity(message.len() + message.len() / 32 + 16);
         let mut rest = message;
         while !rest.is_empty() {
-            let end = rest
-                .iter()
-                .position(|b| matches!(b, b'\r' | b'\n'))
-                .unwrap_or(rest.len());
+            let end = rest.iter().position(|b| matches!(b, b'\r' | b'\n')).unwrap_or(rest.len());
             let (line, tail) = rest.split_at(end);
             if line.first() == Some(&b'.') {
                 bytes.push(b'.');
             }
             bytes.extend_from_slice(line);
             bytes.extend_from_slice(b"\r\n");
-            rest = tail
-                .strip_prefix(b"\r\n")
-                .unwrap_or_else(|| tail.get(1..).unwrap_or_default());
+            rest = tail.strip_prefix(b"\r\n").unwrap_or_else(|| tail.get(1..).unwrap_or_default());
         }
         let is_ascii = bytes.is_ascii();
         bytes.extend_from_slice(END);
@@ -62,20 +57,14 @@ mod tests {
 
     #[test]
     fn dots_at_line_starts_are_doubled_and_the_end_is_one_dot() {
-        assert_eq!(
-            wire(b"a\r\n.\r\n..b\r\nc.\r\n"),
-            b"a\r\n..\r\n...b\r\nc.\r\n.\r\n"
-        );
+        assert_eq!(wire(b"a\r\n.\r\n..b\r\nc.\r\n"), b"a\r\n..\r\n...b\r\nc.\r\n.\r\n");
         assert_eq!(wire(b".a"), b"..a\r\n.\r\n");
         assert_eq!(wire(b""), b".\r\n");
     }
 
     #[test]
     fn lone_line_breaks_cannot_smuggle_an_end_mark() {
-        assert_eq!(
-            wire(b"a\n.\nMAIL FROM:<>"),
-            b"a\r\n..\r\nMAIL FROM:<>\r\n.\r\n"
-        );
+        assert_eq!(wire(b"a\n.\nMAIL FROM:<>"), b"a\r\n..\r\nMAIL FROM:<>\r\n.\r\n");
         assert_eq!(wire(b"a\r.\rb"), b"a\r\n..\r\nb\r\n.\r\n");
         assert_eq!(wire(b"a\r\r\n.\r\n"), b"a\r\n\r\n..\r\n.\r\n");
     }

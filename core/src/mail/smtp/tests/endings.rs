@@ -19,25 +19,13 @@ async fn ended(script: Vec<Step>) -> Delivery {
 }
 
 fn accepted() -> Delivery {
-    Delivery::Accepted {
-        reply: "2.0.0 Ok: queued as 4711".to_owned(),
-    }
+    Delivery::Accepted { reply: "2.0.0 Ok: queued as 4711".to_owned() }
 }
 
 /// Greeting, EHLO and the commands up to `stage`, all well so far; the next thing is the reply to it.
 fn up_to(stage: Stage, extensions: &[&str]) -> Vec<Step> {
-    let order = [
-        Stage::Greeting,
-        Stage::Hello,
-        Stage::Sender,
-        Stage::Recipient,
-        Stage::Data,
-        Stage::Message,
-    ];
-    let reached = order
-        .iter()
-        .position(|s| *s == stage)
-        .expect("a stage with a reply");
+    let order = [Stage::Greeting, Stage::Hello, Stage::Sender, Stage::Recipient, Stage::Data, Stage::Message];
+    let reached = order.iter().position(|s| *s == stage).expect("a stage with a reply");
     let mut script = Vec::new();
     if reached == 1 {
         script.extend(greet(&[]).into_iter().take(2));
@@ -47,10 +35,7 @@ fn up_to(stage: Stage, extensions: &[&str]) -> Vec<Step> {
         script.push(Step::Hear("MAIL FROM:<bounce@example.org>"));
     }
     if reached >= 3 {
-        script.extend([
-            say("250 Ok"),
-            Step::Hear("RCPT TO:<jana.probe@example.org>"),
-        ]);
+        script.extend([say("250 Ok"), Step::Hear("RCPT TO:<jana.probe@example.org>")]);
     }
     if reached >= 4 {
         script.extend([say("250 Ok"), Step::Hear("DATA")]);
@@ -61,14 +46,8 @@ fn up_to(stage: Stage, extensions: &[&str]) -> Vec<Step> {
     script
 }
 
-const STAGES: [Stage; 6] = [
-    Stage::Greeting,
-    Stage::Hello,
-    Stage::Sender,
-    Stage::Recipient,
-    Stage::Data,
-    Stage::Message,
-];
+const STAGES: [Stage; 6] =
+    [Stage::Greeting, Stage::Hello, Stage::Sender, Stage::Recipient, Stage::Data, Stage::Message];
 
 #[tokio::test]
 async fn accepted_message_arrives_as_it_was_with_its_dots_doubled() {
@@ -76,10 +55,7 @@ async fn accepted_message_arrives_as_it_was_with_its_dots_doubled() {
         let server = Server::plays(vec![after_greeting(extensions, [Step::Accept])]).await;
         let delivery = transport(server.config()).send(&envelope(), MESSAGE).await;
         assert_eq!(delivery, accepted());
-        assert_eq!(
-            server.messages().await,
-            [b"Subject: hello\r\n\r\nThe text\r\n..\r\n.\r\n".to_vec()]
-        );
+        assert_eq!(server.messages().await, [b"Subject: hello\r\n\r\nThe text\r\n..\r\n.\r\n".to_vec()]);
     }
 }
 
@@ -99,24 +75,12 @@ async fn commands_go_out_together_only_where_pipelining_is_offered() {
     );
     assert_eq!(ended(script).await, accepted());
     // And the reverse: a server that does not offer it must not get a second command early.
-    let script = after_greeting(
-        &[],
-        [Step::Hear("MAIL FROM:<bounce@example.org>"), Step::Hang],
-    );
+    let script = after_greeting(&[], [Step::Hear("MAIL FROM:<bounce@example.org>"), Step::Hang]);
     let server = Server::plays(vec![script]).await;
     let mut config = server.config();
     config.timeouts.command = Duration::from_millis(300);
     let delivery = transport(config).send(&envelope(), MESSAGE).await;
-    assert!(
-        matches!(
-            delivery,
-            Delivery::NotSent {
-                stage: Stage::Sender,
-                ..
-            }
-        ),
-        "{delivery:?}"
-    );
+    assert!(matches!(delivery, Delivery::NotSent { stage: Stage::Sender, .. }), "{delivery:?}");
 }
 
 #[tokio::test]
@@ -125,9 +89,7 @@ async fn refusal_is_reported_with_its_code_at_every_stage() {
         for stage in STAGES {
             for (code, permanent) in [(451, false), (550, true)] {
                 let mut script = up_to(stage, extensions);
-                script.push(say(&format!(
-                    "{code}-5.1.1 <jana.probe@example.org>: no\r\n{code} such jana.probe here"
-                )));
+                script.push(say(&format!("{code}-5.1.1 <jana.probe@example.org>: no\r\n{code} such jana.probe here")));
                 if !extensions.is_empty() {
                     // What a server says to the rest of a pipeline whose start it refused.
                     if stage == Stage::Sender {
@@ -142,12 +104,7 @@ async fn refusal_is_reported_with_its_code_at_every_stage() {
                     Stage::Greeting | Stage::Hello => "5.1.1 [address] no such jana.probe here",
                     _ => "5.1.1 [address] no such [address] here",
                 };
-                let expected = Delivery::Refused {
-                    permanent,
-                    code,
-                    stage,
-                    text: text.to_owned(),
-                };
+                let expected = Delivery::Refused { permanent, code, stage, text: text.to_owned() };
                 assert_eq!(ended(script).await, expected, "{stage} {extensions:?}");
             }
         }
@@ -212,14 +169,7 @@ async fn silence_before_the_message_is_not_sent() {
             config.timeouts.command = Duration::from_millis(300);
             let delivery = transport(config).send(&envelope(), MESSAGE).await;
             let reason = "no answer within 0.3 s".to_owned();
-            assert_eq!(
-                delivery,
-                Delivery::NotSent {
-                    stage: *stage,
-                    reason
-                },
-                "{extensions:?}"
-            );
+            assert_eq!(delivery, Delivery::NotSent { stage: *stage, reason }, "{extensions:?}");
             server.messages().await;
         }
     }
@@ -231,16 +181,7 @@ async fn nothing_listening_is_not_sent() {
     let config = server.config();
     server.messages().await;
     let delivery = transport(config).send(&envelope(), MESSAGE).await;
-    assert!(
-        matches!(
-            delivery,
-            Delivery::NotSent {
-                stage: Stage::Connect,
-                ..
-            }
-        ),
-        "{delivery:?}"
-    );
+    assert!(matches!(delivery, Delivery::NotSent { stage: Stage::Connect, .. }), "{delivery:?}");
 }
 
 /// Larger than what the kernels of both ends hold, so that its end cannot be out.
@@ -258,16 +199,7 @@ fn halfway_through_the_message() -> Vec<Step> {
 async fn connection_closed_in_the_middle_of_a_message_is_not_sent() {
     let server = Server::plays(vec![halfway_through_the_message()]).await;
     let delivery = transport(server.config()).send(&envelope(), &huge()).await;
-    assert!(
-        matches!(
-            delivery,
-            Delivery::NotSent {
-                stage: Stage::Message,
-                ..
-            }
-        ),
-        "{delivery:?}"
-    );
+    assert!(matches!(delivery, Delivery::NotSent { stage: Stage::Message, .. }), "{delivery:?}");
 }
 
 #[tokio::test]
@@ -281,12 +213,7 @@ async fn server_that_stops_reading_in_the_middle_is_not_sent() {
         let (read, mut write) = stream.split();
         let mut lines = BufReader::new(read).lines();
         write.write_all(b"220 test\r\n").await.expect("write");
-        for reply in [
-            "250 test\r\n",
-            "250 Ok\r\n",
-            "250 Ok\r\n",
-            "354 Go ahead\r\n",
-        ] {
+        for reply in ["250 test\r\n", "250 Ok\r\n", "250 Ok\r\n", "354 Go ahead\r\n"] {
             lines.next_line().await.expect("read").expect("a command");
             write.write_all(reply.as_bytes()).await.expect("write");
         }
@@ -296,13 +223,7 @@ async fn server_that_stops_reading_in_the_middle_is_not_sent() {
     config.timeouts.command = Duration::from_millis(500);
     let delivery = transport(config).send(&envelope(), &huge()).await;
     let reason = "no answer within 0.5 s".to_owned();
-    assert_eq!(
-        delivery,
-        Delivery::NotSent {
-            stage: Stage::Message,
-            reason
-        }
-    );
+    assert_eq!(delivery, Delivery::NotSent { stage: Stage::Message, reason });
     finished.send(()).expect("server");
     server.await.expect("server");
 }
@@ -313,12 +234,8 @@ async fn refusal_in_the_middle_of_a_message_is_heard() {
     script.push(say("552 5.3.4 Too big"));
     let server = Server::plays(vec![script]).await;
     let delivery = transport(server.config()).send(&envelope(), &huge()).await;
-    let expected = Delivery::Refused {
-        permanent: true,
-        code: 552,
-        stage: Stage::Message,
-        text: "5.3.4 Too big".to_owned(),
-    };
+    let expected =
+        Delivery::Refused { permanent: true, code: 552, stage: Stage::Message, text: "5.3.4 Too big".to_owned() };
     assert_eq!(delivery, expected);
 }
 
@@ -328,16 +245,9 @@ async fn connection_closed_once_the_end_is_out_is_uncertain() {
     // client cannot tell these apart.
     let mut cut = up_to(Stage::Data, &["PIPELINING"]);
     cut.extend([say("354 Go ahead"), Step::HearOctets(5)]);
-    for script in [
-        up_to(Stage::Message, &[]),
-        up_to(Stage::Message, &["PIPELINING"]),
-        cut,
-    ] {
+    for script in [up_to(Stage::Message, &[]), up_to(Stage::Message, &["PIPELINING"]), cut] {
         let delivery = ended(script).await;
-        assert!(
-            matches!(delivery, Delivery::Uncertain { .. }),
-            "{delivery:?}"
-        );
+        assert!(matches!(delivery, Delivery::Uncertain { .. }), "{delivery:?}");
     }
 }
 
@@ -349,21 +259,13 @@ async fn silence_or_nonsense_after_the_end_is_uncertain() {
     let mut config = server.config();
     config.timeouts.message_end = Duration::from_millis(200);
     let delivery = transport(config).send(&envelope(), MESSAGE).await;
-    assert_eq!(
-        delivery,
-        Delivery::Uncertain {
-            reason: "no answer within 0.2 s".to_owned()
-        }
-    );
+    assert_eq!(delivery, Delivery::Uncertain { reason: "no answer within 0.2 s".to_owned() });
 
     for nonsense in ["354 What?", "Ok", "250-and no end"] {
         let mut script = up_to(Stage::Message, &[]);
         script.push(say(nonsense));
         let delivery = ended(script).await;
-        assert!(
-            matches!(delivery, Delivery::Uncertain { .. }),
-            "{nonsense}: {delivery:?}"
-        );
+        assert!(matches!(delivery, Delivery::Uncertain { .. }), "{nonsense}: {delivery:?}");
     }
 }
 
@@ -398,10 +300,5 @@ async fn replies_in_many_lines_and_pieces_are_understood() {
         Step::HearMessage,
         bit_by_bit("250-2.0.0 first line\r\n250 second line"),
     ];
-    assert_eq!(
-        ended(script).await,
-        Delivery::Accepted {
-            reply: "2.0.0 first line".to_owned()
-        }
-    );
+    assert_eq!(ended(script).await, Delivery::Accepted { reply: "2.0.0 first line".to_owned() });
 }

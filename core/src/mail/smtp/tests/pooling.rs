@@ -25,35 +25,15 @@ async fn one_connection_carries_many_messages() {
 #[tokio::test]
 async fn refused_transaction_is_reset_before_the_next_one() {
     for extensions in [&[][..], &["PIPELINING"][..]] {
-        let mut steps = vec![
-            Step::Hear("MAIL FROM:*"),
-            say("250 Ok"),
-            Step::Hear("RCPT TO:*"),
-            say("550 No"),
-        ];
+        let mut steps = vec![Step::Hear("MAIL FROM:*"), say("250 Ok"), Step::Hear("RCPT TO:*"), say("550 No")];
         if !extensions.is_empty() {
             steps.extend([Step::Hear("DATA"), say("503 No recipients")]);
         }
-        steps.extend([
-            Step::Hear("RSET"),
-            say("250 Ok"),
-            Step::Accept,
-            Step::Accept,
-        ]);
+        steps.extend([Step::Hear("RSET"), say("250 Ok"), Step::Accept, Step::Accept]);
         let server = Server::plays(vec![after_greeting(extensions, steps)]).await;
         let transport = transport(server.config());
         let refused = transport.send(&envelope(), MESSAGE).await;
-        assert!(
-            matches!(
-                refused,
-                Delivery::Refused {
-                    code: 550,
-                    stage: Stage::Recipient,
-                    ..
-                }
-            ),
-            "{refused:?}"
-        );
+        assert!(matches!(refused, Delivery::Refused { code: 550, stage: Stage::Recipient, .. }), "{refused:?}");
         for _ in 0..2 {
             assert!(is_accepted(&transport.send(&envelope(), MESSAGE).await));
         }
@@ -81,18 +61,12 @@ async fn idle_connection_lost_under_the_first_command_is_replaced_once() {
             // Still open when the second message comes, gone before it answers to anything.
             let mut steps = vec![Step::Accept, Step::Hear("MAIL FROM:*")];
             steps.extend(farewell.clone());
-            let scripts = vec![
-                after_greeting(extensions, steps),
-                after_greeting(extensions, [Step::Accept]),
-            ];
+            let scripts = vec![after_greeting(extensions, steps), after_greeting(extensions, [Step::Accept])];
             let server = Server::plays(scripts).await;
             let transport = transport(server.config());
             for _ in 0..2 {
                 let delivery = transport.send(&envelope(), MESSAGE).await;
-                assert!(
-                    is_accepted(&delivery),
-                    "{delivery:?} {extensions:?} {farewell:?}"
-                );
+                assert!(is_accepted(&delivery), "{delivery:?} {extensions:?} {farewell:?}");
             }
             assert_eq!(server.messages().await.len(), 2);
         }
@@ -102,10 +76,7 @@ async fn idle_connection_lost_under_the_first_command_is_replaced_once() {
 #[tokio::test]
 async fn new_connection_that_is_lost_is_not_tried_again() {
     let server = Server::plays(vec![
-        after_greeting(
-            &["PIPELINING"],
-            [Step::Hear("MAIL FROM:*"), say("421 4.3.2 Going down")],
-        ),
+        after_greeting(&["PIPELINING"], [Step::Hear("MAIL FROM:*"), say("421 4.3.2 Going down")]),
         after_greeting(&["PIPELINING"], [Step::Hear("MAIL FROM:*")]),
         after_greeting(&["PIPELINING"], [Step::Accept]),
     ])
@@ -113,28 +84,11 @@ async fn new_connection_that_is_lost_is_not_tried_again() {
     let transport = transport(server.config());
     let delivery = transport.send(&envelope(), MESSAGE).await;
     assert!(
-        matches!(
-            delivery,
-            Delivery::Refused {
-                permanent: false,
-                code: 421,
-                stage: Stage::Sender,
-                ..
-            }
-        ),
+        matches!(delivery, Delivery::Refused { permanent: false, code: 421, stage: Stage::Sender, .. }),
         "{delivery:?}"
     );
     let delivery = transport.send(&envelope(), MESSAGE).await;
-    assert!(
-        matches!(
-            delivery,
-            Delivery::NotSent {
-                stage: Stage::Sender,
-                ..
-            }
-        ),
-        "{delivery:?}"
-    );
+    assert!(matches!(delivery, Delivery::NotSent { stage: Stage::Sender, .. }), "{delivery:?}");
     assert!(is_accepted(&transport.send(&envelope(), MESSAGE).await));
     assert_eq!(server.messages().await.len(), 1);
 }
@@ -155,36 +109,20 @@ async fn uncertain_end_on_a_used_connection_is_never_tried_again() {
     let transport = transport(server.config());
     assert!(is_accepted(&transport.send(&envelope(), MESSAGE).await));
     let delivery = transport.send(&envelope(), MESSAGE).await;
-    assert!(
-        matches!(delivery, Delivery::Uncertain { .. }),
-        "{delivery:?}"
-    );
+    assert!(matches!(delivery, Delivery::Uncertain { .. }), "{delivery:?}");
     assert_eq!(transport.open_connections(), 0);
     assert_eq!(server.messages().await.len(), 2);
 }
 
 #[tokio::test]
 async fn connection_of_an_abandoned_send_is_not_used_again() {
-    let halfway = [
-        Step::Hear("MAIL FROM:*"),
-        say("250 Ok"),
-        Step::Hear("RCPT TO:*"),
-        Step::Hang,
-    ];
-    let server = Server::plays(vec![
-        after_greeting(&[], halfway),
-        after_greeting(&[], [Step::Accept]),
-    ])
-    .await;
+    let halfway = [Step::Hear("MAIL FROM:*"), say("250 Ok"), Step::Hear("RCPT TO:*"), Step::Hang];
+    let server = Server::plays(vec![after_greeting(&[], halfway), after_greeting(&[], [Step::Accept])]).await;
     let mut config = server.config();
     config.max_connections = 1;
     let transport = transport(config);
     let envelope = envelope();
-    let abandoned = tokio::time::timeout(
-        Duration::from_millis(300),
-        transport.send(&envelope, MESSAGE),
-    )
-    .await;
+    let abandoned = tokio::time::timeout(Duration::from_millis(300), transport.send(&envelope, MESSAGE)).await;
     assert!(abandoned.is_err());
     assert_eq!(transport.open_connections(), 0);
     assert!(is_accepted(&transport.send(&envelope, MESSAGE).await));
@@ -195,11 +133,7 @@ async fn connection_of_an_abandoned_send_is_not_used_again() {
 async fn never_more_connections_than_allowed() {
     // The server serves one connection after the other: were there a second one at a time, its
     // messages would wait for ever.
-    let server = Server::plays(vec![after_greeting(
-        &["PIPELINING"],
-        vec![Step::Accept; 20],
-    )])
-    .await;
+    let server = Server::plays(vec![after_greeting(&["PIPELINING"], vec![Step::Accept; 20])]).await;
     let mut config = server.config();
     config.max_connections = 1;
     let transport = transport(config);
@@ -218,11 +152,8 @@ async fn never_more_connections_than_allowed() {
 
 #[tokio::test]
 async fn idle_connection_is_closed_in_time_with_a_farewell() {
-    let server = Server::plays(vec![after_greeting(
-        &[],
-        [Step::Accept, Step::Hear("QUIT"), say("221 Bye"), Step::Hang],
-    )])
-    .await;
+    let server =
+        Server::plays(vec![after_greeting(&[], [Step::Accept, Step::Hear("QUIT"), say("221 Bye"), Step::Hang])]).await;
     let mut config = server.config();
     config.timeouts.idle = Duration::from_millis(100);
     let transport = transport(config);
@@ -245,4 +176,26 @@ async fn close_takes_leave_and_the_next_message_connects_anew() {
     assert_eq!(transport.open_connections(), 0);
     assert!(is_accepted(&transport.send(&envelope(), MESSAGE).await));
     assert_eq!(server.messages().await.len(), 2);
+}
+
+#[tokio::test]
+async fn connection_whose_server_is_going_down_is_not_kept() {
+    let going_down = [
+        Step::Hear("MAIL FROM:*"),
+        say("250 Ok"),
+        Step::Hear("RCPT TO:*"),
+        say("250 Ok"),
+        Step::Hear("DATA"),
+        say("354 Go ahead"),
+        Step::HearMessage,
+        say("421 4.3.2 Going down"),
+        Step::Hang,
+    ];
+    let server = Server::plays(vec![after_greeting(&[], going_down)]).await;
+    let transport = transport(server.config());
+    let delivery = transport.send(&envelope(), MESSAGE).await;
+    let refused = matches!(delivery, Delivery::Refused { code: 421, stage: Stage::Message, permanent: false, .. });
+    assert!(refused, "{delivery:?}");
+    assert_eq!(transport.open_connections(), 0);
+    server.messages().await;
 }

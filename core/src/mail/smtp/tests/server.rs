@@ -3,9 +3,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use tokio::io::{
-    AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufStream,
-};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufStream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
@@ -57,18 +55,11 @@ pub(super) fn greet(extensions: &[&str]) -> Vec<Step> {
             format!("250{}{text}", if i == last { ' ' } else { '-' })
         })
         .collect();
-    vec![
-        say("220 test.example.org ESMTP"),
-        Step::Hear("EHLO *"),
-        say(&lines.join("\r\n")),
-    ]
+    vec![say("220 test.example.org ESMTP"), Step::Hear("EHLO *"), say(&lines.join("\r\n"))]
 }
 
 /// `greet` and more.
-pub(super) fn after_greeting(
-    extensions: &[&str],
-    steps: impl IntoIterator<Item = Step>,
-) -> Vec<Step> {
+pub(super) fn after_greeting(extensions: &[&str], steps: impl IntoIterator<Item = Step>) -> Vec<Step> {
     let mut script = greet(extensions);
     script.extend(steps);
     script
@@ -159,19 +150,14 @@ async fn play(stream: TcpStream, script: Vec<Step>, messages: &mut Vec<Vec<u8>>)
 }
 
 async fn tell(stream: &mut BufStream<Box<dyn Stream>>, lines: &str) {
-    stream
-        .write_all(format!("{lines}\r\n").as_bytes())
-        .await
-        .expect("write");
+    stream.write_all(format!("{lines}\r\n").as_bytes()).await.expect("write");
     stream.flush().await.expect("flush");
 }
 
 async fn hear(stream: &mut BufStream<Box<dyn Stream>>, expected: &str) {
     let mut line = String::new();
     stream.read_line(&mut line).await.expect("read");
-    let line = line
-        .strip_suffix("\r\n")
-        .unwrap_or_else(|| panic!("{line:?} for {expected:?}"));
+    let line = line.strip_suffix("\r\n").unwrap_or_else(|| panic!("{line:?} for {expected:?}"));
     match expected.strip_suffix('*') {
         Some(start) => assert!(line.starts_with(start), "{line:?} for {expected:?}"),
         None => assert_eq!(line, expected),
@@ -181,18 +167,13 @@ async fn hear(stream: &mut BufStream<Box<dyn Stream>>, expected: &str) {
 async fn message(stream: &mut BufStream<Box<dyn Stream>>) -> Vec<u8> {
     let mut message = Vec::new();
     while !message.ends_with(b"\r\n.\r\n") && message != b".\r\n" {
-        assert_ne!(
-            stream.read_until(b'\n', &mut message).await.expect("read"),
-            0,
-            "message cut off"
-        );
+        assert_ne!(stream.read_until(b'\n', &mut message).await.expect("read"), 0, "message cut off");
     }
     message
 }
 
 fn acceptor() -> TlsAcceptor {
-    let certificate =
-        CertificateDer::from_pem_slice(include_bytes!("server.pem")).expect("certificate");
+    let certificate = CertificateDer::from_pem_slice(include_bytes!("server.pem")).expect("certificate");
     let key = PrivateKeyDer::from_pem_slice(include_bytes!("server.key.pem")).expect("key");
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -208,10 +189,7 @@ pub(super) fn transport(config: SmtpConfig) -> SmtpTransport {
 }
 
 pub(super) fn envelope() -> Envelope {
-    Envelope::new(
-        "bounce@example.org".parse().expect("address"),
-        "jana.probe@example.org".parse().expect("address"),
-    )
+    Envelope::new("bounce@example.org".parse().expect("address"), "jana.probe@example.org".parse().expect("address"))
 }
 
 pub(super) const MESSAGE: &[u8] = b"Subject: hello\r\n\r\nThe text\r\n.\r\n";

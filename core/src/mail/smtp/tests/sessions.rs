@@ -3,9 +3,7 @@
 use uuid::Uuid;
 
 use super::super::{Delivery, SmtpConfig, Stage};
-use super::server::{
-    AUTHORITY, MESSAGE, Server, Step, after_greeting, envelope, greet, say, transport,
-};
+use super::server::{AUTHORITY, MESSAGE, Server, Step, after_greeting, envelope, greet, say, transport};
 use crate::mail::MessageId;
 
 fn is_accepted(delivery: &Delivery) -> bool {
@@ -27,10 +25,7 @@ async fn starttls_with_a_trusted_certificate_is_used() {
     let mut rest = hello_again(&["PIPELINING"]);
     rest.extend([Step::Accept, Step::Accept]);
     let server = Server::plays(vec![start_tls(rest)]).await;
-    let config = server
-        .config_with("smtp", "?starttls=required")
-        .trusting(AUTHORITY)
-        .expect("pem");
+    let config = server.config_with("smtp", "?starttls=required").trusting(AUTHORITY).expect("pem");
     let transport = transport(config);
     for _ in 0..2 {
         let delivery = transport.send(&envelope(), MESSAGE).await;
@@ -44,36 +39,17 @@ async fn tls_from_the_first_byte() {
     let mut script = vec![Step::Encrypt];
     script.extend(after_greeting(&[], [Step::Accept]));
     let server = Server::plays(vec![script]).await;
-    let config = server
-        .config_with("smtps", "")
-        .trusting(AUTHORITY)
-        .expect("pem");
-    assert!(is_accepted(
-        &transport(config).send(&envelope(), MESSAGE).await
-    ));
+    let config = server.config_with("smtps", "").trusting(AUTHORITY).expect("pem");
+    assert!(is_accepted(&transport(config).send(&envelope(), MESSAGE).await));
 }
 
 #[tokio::test]
 async fn certificate_that_nobody_vouches_for_is_refused_where_tls_is_required() {
-    let scripts = [
-        ("smtp", "?starttls=required", start_tls([])),
-        ("smtps", "", vec![Step::Encrypt]),
-    ];
+    let scripts = [("smtp", "?starttls=required", start_tls([])), ("smtps", "", vec![Step::Encrypt])];
     for (scheme, tail, script) in scripts {
         let server = Server::plays(vec![script]).await;
-        let delivery = transport(server.config_with(scheme, tail))
-            .send(&envelope(), MESSAGE)
-            .await;
-        assert!(
-            matches!(
-                delivery,
-                Delivery::NotSent {
-                    stage: Stage::Tls,
-                    ..
-                }
-            ),
-            "{delivery:?}"
-        );
+        let delivery = transport(server.config_with(scheme, tail)).send(&envelope(), MESSAGE).await;
+        assert!(matches!(delivery, Delivery::NotSent { stage: Stage::Tls, .. }), "{delivery:?}");
         assert!(server.messages().await.is_empty());
     }
 }
@@ -95,31 +71,14 @@ async fn required_starttls_that_is_not_offered_or_refused_sends_nothing() {
     let server = Server::plays(vec![greet(&[])]).await;
     let config = server.config_with("smtp", "?starttls=required");
     let delivery = transport(config).send(&envelope(), MESSAGE).await;
-    assert!(
-        matches!(
-            delivery,
-            Delivery::NotSent {
-                stage: Stage::StartTls,
-                ..
-            }
-        ),
-        "{delivery:?}"
-    );
+    assert!(matches!(delivery, Delivery::NotSent { stage: Stage::StartTls, .. }), "{delivery:?}");
 
     let script = after_greeting(&["STARTTLS"], [Step::Hear("STARTTLS"), say("454 Not now")]);
     let server = Server::plays(vec![script]).await;
     let config = server.config_with("smtp", "?starttls=required");
     let delivery = transport(config).send(&envelope(), MESSAGE).await;
     assert!(
-        matches!(
-            delivery,
-            Delivery::Refused {
-                code: 454,
-                stage: Stage::StartTls,
-                permanent: false,
-                ..
-            }
-        ),
+        matches!(delivery, Delivery::Refused { code: 454, stage: Stage::StartTls, permanent: false, .. }),
         "{delivery:?}"
     );
 }
@@ -128,46 +87,23 @@ async fn required_starttls_that_is_not_offered_or_refused_sends_nothing() {
 async fn words_slipped_in_before_the_encryption_are_not_believed() {
     let script = after_greeting(
         &["STARTTLS"],
-        [
-            Step::Hear("STARTTLS"),
-            say("220 Go ahead\r\n250-evil.example.org\r\n250 AUTH PLAIN"),
-            Step::Hang,
-        ],
+        [Step::Hear("STARTTLS"), say("220 Go ahead\r\n250-evil.example.org\r\n250 AUTH PLAIN"), Step::Hang],
     );
     let server = Server::plays(vec![script]).await;
-    let config = server
-        .config_with("smtp", "?starttls=required")
-        .trusting(AUTHORITY)
-        .expect("pem");
+    let config = server.config_with("smtp", "?starttls=required").trusting(AUTHORITY).expect("pem");
     let delivery = transport(config).send(&envelope(), MESSAGE).await;
-    assert!(
-        matches!(
-            delivery,
-            Delivery::NotSent {
-                stage: Stage::StartTls,
-                ..
-            }
-        ),
-        "{delivery:?}"
-    );
+    assert!(matches!(delivery, Delivery::NotSent { stage: Stage::StartTls, .. }), "{delivery:?}");
 }
 
 fn with_login(server: &Server) -> SmtpConfig {
-    let url = format!(
-        "smtp://user:secret@127.0.0.1:{}?starttls=never",
-        server.port
-    );
+    let url = format!("smtp://user:secret@127.0.0.1:{}?starttls=never", server.port);
     SmtpConfig::parse(&url).expect("config")
 }
 
 #[tokio::test]
 async fn authenticates_by_plain_or_login() {
     // "\0user\0secret", "Username:", "user", "Password:", "secret"
-    let plain = [
-        Step::Hear("AUTH PLAIN AHVzZXIAc2VjcmV0"),
-        say("235 2.7.0 Ok"),
-        Step::Accept,
-    ];
+    let plain = [Step::Hear("AUTH PLAIN AHVzZXIAc2VjcmV0"), say("235 2.7.0 Ok"), Step::Accept];
     let login = [
         Step::Hear("AUTH LOGIN"),
         say("334 VXNlcm5hbWU6"),
@@ -177,14 +113,9 @@ async fn authenticates_by_plain_or_login() {
         say("235 2.7.0 Ok"),
         Step::Accept,
     ];
-    for script in [
-        after_greeting(&["AUTH LOGIN PLAIN"], plain),
-        after_greeting(&["AUTH LOGIN CRAM-MD5"], login),
-    ] {
+    for script in [after_greeting(&["AUTH LOGIN PLAIN"], plain), after_greeting(&["AUTH LOGIN CRAM-MD5"], login)] {
         let server = Server::plays(vec![script]).await;
-        let delivery = transport(with_login(&server))
-            .send(&envelope(), MESSAGE)
-            .await;
+        let delivery = transport(with_login(&server)).send(&envelope(), MESSAGE).await;
         assert!(is_accepted(&delivery), "{delivery:?}");
         server.messages().await;
     }
@@ -194,33 +125,15 @@ async fn authenticates_by_plain_or_login() {
 async fn failed_authentication_is_about_the_session_not_the_message() {
     let refused = [Step::Hear("AUTH PLAIN *"), say("535 5.7.8 Bad credentials")];
     let server = Server::plays(vec![after_greeting(&["AUTH PLAIN"], refused)]).await;
-    let delivery = transport(with_login(&server))
-        .send(&envelope(), MESSAGE)
-        .await;
-    let Delivery::Refused {
-        code: 535, stage, ..
-    } = delivery
-    else {
-        panic!("{delivery:?}")
-    };
+    let delivery = transport(with_login(&server)).send(&envelope(), MESSAGE).await;
+    let Delivery::Refused { code: 535, stage, .. } = delivery else { panic!("{delivery:?}") };
     assert_eq!(stage, Stage::Auth);
     assert!(stage.is_session());
 
     for mechanisms in [&[][..], &["AUTH GSSAPI"][..]] {
         let server = Server::plays(vec![greet(mechanisms)]).await;
-        let delivery = transport(with_login(&server))
-            .send(&envelope(), MESSAGE)
-            .await;
-        assert!(
-            matches!(
-                delivery,
-                Delivery::NotSent {
-                    stage: Stage::Auth,
-                    ..
-                }
-            ),
-            "{delivery:?}"
-        );
+        let delivery = transport(with_login(&server)).send(&envelope(), MESSAGE).await;
+        assert!(matches!(delivery, Delivery::NotSent { stage: Stage::Auth, .. }), "{delivery:?}");
     }
 }
 
@@ -229,30 +142,15 @@ async fn eight_bit_message_needs_a_server_that_takes_it() {
     let message = "Subject: x\r\n\r\nä\r\n".as_bytes();
     let server = Server::plays(vec![after_greeting(
         &["8BITMIME"],
-        [
-            Step::Hear("MAIL FROM:<bounce@example.org> BODY=8BITMIME"),
-            say("451 Not now"),
-        ],
+        [Step::Hear("MAIL FROM:<bounce@example.org> BODY=8BITMIME"), say("451 Not now")],
     )])
     .await;
     let delivery = transport(server.config()).send(&envelope(), message).await;
-    assert!(
-        matches!(delivery, Delivery::Refused { code: 451, .. }),
-        "{delivery:?}"
-    );
+    assert!(matches!(delivery, Delivery::Refused { code: 451, .. }), "{delivery:?}");
 
     let server = Server::plays(vec![greet(&[])]).await;
     let delivery = transport(server.config()).send(&envelope(), message).await;
-    assert!(
-        matches!(
-            delivery,
-            Delivery::NotSent {
-                stage: Stage::Sender,
-                ..
-            }
-        ),
-        "{delivery:?}"
-    );
+    assert!(matches!(delivery, Delivery::NotSent { stage: Stage::Sender, .. }), "{delivery:?}");
 }
 
 #[tokio::test]
@@ -262,9 +160,7 @@ async fn bounces_are_asked_for_under_the_message_id_where_dsn_is_offered() {
     let server = Server::plays(vec![after_greeting(
         &["DSN"],
         [
-            Step::Hear(
-                "MAIL FROM:<bounce@example.org> RET=HDRS ENVID=a3f23b2b0941b9cbcf600d0a48ab0ee4",
-            ),
+            Step::Hear("MAIL FROM:<bounce@example.org> RET=HDRS ENVID=a3f23b2b0941b9cbcf600d0a48ab0ee4"),
             say("250 Ok"),
             Step::Hear("RCPT TO:<jana.probe@example.org> NOTIFY=FAILURE,DELAY"),
             say("451 Not now"),
@@ -272,31 +168,13 @@ async fn bounces_are_asked_for_under_the_message_id_where_dsn_is_offered() {
     )])
     .await;
     let delivery = transport(server.config()).send(&tracked, MESSAGE).await;
-    assert!(
-        matches!(
-            delivery,
-            Delivery::Refused {
-                code: 451,
-                stage: Stage::Recipient,
-                ..
-            }
-        ),
-        "{delivery:?}"
-    );
+    assert!(matches!(delivery, Delivery::Refused { code: 451, stage: Stage::Recipient, .. }), "{delivery:?}");
 
-    let server = Server::plays(vec![after_greeting(
-        &[],
-        [
-            Step::Hear("MAIL FROM:<bounce@example.org>"),
-            say("451 Not now"),
-        ],
-    )])
-    .await;
+    let server =
+        Server::plays(vec![after_greeting(&[], [Step::Hear("MAIL FROM:<bounce@example.org>"), say("451 Not now")])])
+            .await;
     let delivery = transport(server.config()).send(&tracked, MESSAGE).await;
-    assert!(
-        matches!(delivery, Delivery::Refused { code: 451, .. }),
-        "{delivery:?}"
-    );
+    assert!(matches!(delivery, Delivery::Refused { code: 451, .. }), "{delivery:?}");
 }
 
 #[tokio::test]
@@ -313,17 +191,6 @@ async fn connection_closed_in_the_middle_of_an_encrypted_message_is_not_sent() {
     ]);
     let server = Server::plays(vec![start_tls(rest)]).await;
     let huge = b"0123456789\r\n".repeat(3 << 20);
-    let delivery = transport(server.config_with("smtp", ""))
-        .send(&envelope(), &huge)
-        .await;
-    assert!(
-        matches!(
-            delivery,
-            Delivery::NotSent {
-                stage: Stage::Message,
-                ..
-            }
-        ),
-        "{delivery:?}"
-    );
+    let delivery = transport(server.config_with("smtp", "")).send(&envelope(), &huge).await;
+    assert!(matches!(delivery, Delivery::NotSent { stage: Stage::Message, .. }), "{delivery:?}");
 }

@@ -1,0 +1,15 @@
+//! The API process: what people and other systems do enters here, in one transaction with the work that follows from it.
+
+mod access;
+mod app;
+mod fields;
+mod health;
+mod layers;
+mod pages;
+mod paging;
+mod params;
+mod problem;
+mod process;
+mod routes;
+
+pub use process::run;
