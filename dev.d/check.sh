@@ -15,6 +15,7 @@ throwaway() {
   trap drop_instance EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM HUP
+  trap 'exec >/dev/null; exit 141' PIPE
   if [[ -n $database ]]; then
     say "Postgres: the given server is used"
   else
@@ -32,8 +33,10 @@ throwaway() {
   unset DATABASE_URL REDIS_URL
 }
 
+# Also when nobody reads what is printed any more.
 drop_instance() {
-  trap '' INT TERM HUP
+  trap '' INT TERM HUP PIPE
+  set +e
   stop_instance "$INSTANCE"
   rm -rf "$INSTANCE"
 }

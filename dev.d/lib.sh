@@ -3,7 +3,8 @@
 
 # Before a command that runs in the background: a session, and so a process group, of its own, away from the
 # terminal's signals; and INT works in it again, which a shell makes its background commands ignore.
-readonly OWN_SESSION=(setsid env --default-signal=INT,QUIT)
+# shellcheck disable=SC2034,SC2054 # used in check.sh and up.sh; the comma belongs to env
+readonly OWN_SESSION=(setsid env --default-signal=INT,QUIT,PIPE)
 
 say() { printf '%s\n' "$*"; }
 

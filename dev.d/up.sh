@@ -94,8 +94,14 @@ end_orphans() {
 
 forget_run() { rm -f "$STATE"/{pids,run.env,status.json,supervisor.pid,welcome.txt}; }
 
+# At the end of a foreground or failed `up`, also when nobody reads any more what is printed.
+clean_up() {
+  trap '' INT TERM HUP PIPE
+  set +e
+  stop_all
+}
+
 stop_all() {
-  trap '' INT TERM HUP
   local pid
   if pid=$(supervisor_pid); then step "Programs: stopping" end_process "$pid" 70; fi
   end_orphans
@@ -114,8 +120,9 @@ cmd_up() {
   fi
   end_orphans
   forget_run
-  trap stop_all EXIT
+  trap clean_up EXIT
   trap 'exit 130' INT TERM HUP
+  trap 'exec >/dev/null; exit 141' PIPE
   up_servers
   build
   export_environment
@@ -126,7 +133,7 @@ cmd_up() {
     "${OWN_SESSION[@]}" "${supervise[@]}" </dev/null >/dev/null 2>"$STATE/log/supervisor.err" 9>&- &
     pid=$!
     step "api, worker, scheduler: starting" wait_ready "$pid"
-    trap - EXIT INT TERM HUP
+    trap - EXIT INT TERM HUP PIPE
     disown "$pid" || true
     cat "$STATE/welcome.txt"
     say "Runs on its own. ./dev logs follows it, ./dev down stops it."

@@ -97,3 +97,170 @@ pub(crate) fn router(app: App) -> Router {
         .layer(from_fn(layers::log))
         .with_state(app)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::{Body, to_bytes};
+    use axum::http::{HeaderMap, Request, StatusCode, header};
+    use chrono::TimeDelta;
+    use pulsecal_core::ids::{OccurrenceId, OrgId};
+    use pulsecal_core::links::DoseLink;
+    use tower::ServiceExt;
+
+    /// An API whose Postgres and Redis are away: whatever these tests ask for must be answered without them.
+    fn app(more: &[(&'static str, &'static str)]) -> App {
+        let read = |name: &'static str| {
+            let set = more.iter().find(|(given, _)| *given == name);
+            let value = set.map(|(_, value)| *value).or(match name {
+                "DATABASE_URL" => Some("postgres://nobody@127.0.0.1:9/nothing"),
+                "REDIS_URL" => Some("redis://127.0.0.1:9"),
+                "SECRET_KEY" => Some("0123456789abcdef0123456789abcdef"),
+                _ => None,
+            });
+            value.map(str::to_owned)
+        };
+        let config = Config::read(&read).expect("a configuration");
+        let ctx = pulsecal_core::process::context(&config, "api").expect("a context");
+        let metrics = Box::new(|| "metrics 1\n".to_owned());
+        App::new(&config, ctx, Health::default(), CancellationToken::new(), metrics)
+    }
+
+    async fn ask(app: &App, request: Request<Body>) -> (StatusCode, HeaderMap, String) {
+        let response = router(app.clone()).oneshot(request).await.expect("an answer");
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = to_bytes(response.into_body(), 1 << 20).await.expect("short");
+        (status, headers, String::from_utf8(body.to_vec()).expect("text"))
+    }
+
+    fn get(path: &str) -> Request<Body> {
+        Request::get(path).body(Body::empty()).expect("a request")
+    }
+
+    #[tokio::test]
+    async fn every_v1_route_needs_a_token_and_says_so() {
+        let app = app(&[]);
+        let id = "0197a000-0000-7000-8000-000000000000";
+        for (method, path) in [
+            ("GET", "/v1/patients".to_owned()),
+            ("GET", format!("/v1/patients/{id}")),
+            ("PATCH", format!("/v1/patients/{id}")),
+            ("GET", "/v1/prescriptions".to_owned()),
+            ("POST", "/v1/prescriptions".to_owned()),
+            ("GET", format!("/v1/prescriptions/{id}")),
+            ("POST", format!("/v1/prescriptions/{id}/stop")),
+            ("GET", "/v1/medication-reminders".to_owned()),
+            ("POST", "/v1/medication-reminders".to_owned()),
+            ("GET", format!("/v1/medication-reminders/{id}")),
+            ("PATCH", format!("/v1/medication-reminders/{id}")),
+            ("GET", format!("/v1/medication-reminders/{id}/occurrences")),
+            ("GET", "/v1/messages".to_owned()),
+            ("GET", "/v1/jobs".to_owned()),
+        ] {
+            for token in [None, Some("Bearer pc_live_short"), Some("Basic YTpi"), Some("Bearer")] {
+                let request = Request::builder().method(method).uri(&path);
+                let request = token.into_iter().fold(request, |request, token| request.header(header::AUTHORIZATION, token));
+                let (status, headers, body) = ask(&app, request.body(Body::empty()).expect("a request")).await;
+                assert_eq!(status, 401, "{method} {path} {token:?}: {body}");
+                assert!(headers.contains_key(header::WWW_AUTHENTICATE));
+                assert_eq!(headers[header::CONTENT_TYPE], "application/problem+json");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn every_answer_has_the_security_headers() {
+        let app = app(&[("PUBLIC_URL", "https://clinic.example.org")]);
+        for path in ["/", "/health/live", "/v1/patients", "/nowhere", "/p/d/forged", "/metrics", "/dev/inbox/x", "/%ff"] {
+            let (status, headers, _) = ask(&app, get(path)).await;
+            for (name, part) in [
+                ("x-content-type-options", "nosniff"),
+                ("referrer-policy", "no-referrer"),
+                ("cache-control", "no-store"),
+                ("x-robots-tag", "noindex"),
+                ("content-security-policy", "frame-ancestors 'none'"),
+                ("strict-transport-security", "max-age"),
+            ] {
+                let value = headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+                assert!(value.contains(part), "{path} ({status}): {name}: {value:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_forged_link_and_an_expired_one_are_pages_that_give_nothing_away() {
+        let app = app(&[]);
+        let link = DoseLink { org: OrgId(uuid::Uuid::from_u128(1)), dose: OccurrenceId(uuid::Uuid::from_u128(2)) };
+        let expired = app.ctx.links.dose_token(link, app.ctx.clock.now() - TimeDelta::seconds(1));
+        for (token, expected) in [("forged", 404), ("%ff%00", 404), (expired.as_str(), 410)] {
+            for path in [format!("/p/d/{token}"), format!("/p/d/{token}/done")] {
+                let (status, headers, body) = ask(&app, get(&path)).await;
+                assert_eq!(status, expected, "{path}");
+                assert!(body.contains("Nothing was recorded") || body.contains("nothing was recorded"), "{body}");
+                let policy = headers[header::CONTENT_SECURITY_POLICY].to_str().expect("ASCII");
+                let nonce = policy.split("'nonce-").nth(1).and_then(|rest| rest.split('\'').next()).expect("a nonce");
+                assert!(nonce.len() == 32 && body.contains(&format!("<style nonce=\"{nonce}\">")));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_unknown_path_and_a_wrong_method_are_problems() {
+        let app = app(&[]);
+        let (status, headers, _) = ask(&app, get("/v1/nothing")).await;
+        assert_eq!((status.as_u16(), &headers[header::CONTENT_TYPE]), (404, &header::HeaderValue::from_static("application/problem+json")));
+        let request = Request::delete("/v1/patients").body(Body::empty()).expect("a request");
+        let (status, headers, body) = ask(&app, request).await;
+        assert_eq!(status, 405, "{body}");
+        assert!(headers[header::ALLOW].to_str().is_ok_and(|allow| allow.contains("GET")), "{headers:?}");
+        let (status, headers, body) = ask(&app, get("/p/nothing")).await;
+        assert_eq!(status, 404);
+        assert!(headers[header::CONTENT_TYPE].to_str().is_ok_and(|kind| kind.starts_with("text/html")), "{body}");
+    }
+
+    #[tokio::test]
+    async fn the_inbox_is_closed_where_a_mail_server_is_set_or_others_can_reach_it() {
+        for more in [("SMTP_URL", "smtp://127.0.0.1:25"), ("BIND", "0.0.0.0:8080")] {
+            let app = app(&[more]);
+            for path in ["/dev/inbox", "/dev/inbox/0197a000-0000-7000-8000-000000000000/raw"] {
+                assert_eq!(ask(&app, get(path)).await.0, 404, "{more:?} {path}");
+            }
+        }
+        let request = Request::get("/dev/inbox").header(header::HOST, "evil.example.com");
+        let request = request.body(Body::empty()).expect("a request");
+        assert_eq!(ask(&app(&[]), request).await.0, 404);
+    }
+
+    #[tokio::test]
+    async fn metrics_are_for_this_machine_only() {
+        use axum::extract::ConnectInfo;
+        let app = app(&[]);
+        let from = |peer: &str, forwarded: bool| {
+            let peer: std::net::SocketAddr = peer.parse().expect("an address");
+            let request = Request::get("/metrics").extension(ConnectInfo(peer));
+            let request = if forwarded { request.header("x-forwarded-for", "192.0.2.1") } else { request };
+            request.body(Body::empty()).expect("a request")
+        };
+        assert_eq!(ask(&app, from("127.0.0.1:5000", false)).await.0, 200);
+        assert_eq!(ask(&app, from("[::ffff:127.0.0.1]:5000", false)).await.0, 200);
+        assert_eq!(ask(&app, from("192.0.2.1:5000", false)).await.0, 404);
+        assert_eq!(ask(&app, from("127.0.0.1:5000", true)).await.0, 404);
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_internal_problem_with_headers() {
+        async fn panics() -> &'static str {
+            panic!("the patient is called Ann")
+        }
+        let app = app(&[]);
+        let layered = Router::new()
+            .route("/panics", axum::routing::get(panics))
+            .layer(CatchPanicLayer::custom(layers::panicked))
+            .layer(from_fn_with_state(app, layers::secure));
+        let response = layered.oneshot(get("/panics")).await.expect("an answer");
+        assert_eq!(response.status(), 500);
+        assert!(response.headers().contains_key(header::CONTENT_SECURITY_POLICY));
+        let body = to_bytes(response.into_body(), 10_000).await.expect("short");
+        assert!(!String::from_utf8_lossy(&body).contains("Ann"));
+    }
+}

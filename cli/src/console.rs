@@ -7,6 +7,7 @@ use pulsecal_core::ids::JobId;
 use pulsecal_core::process::Failure;
 use pulsecal_core::store::audit::{self, Actor, Entry};
 use pulsecal_core::store::{Scope, Tx, console, schedules as schedule_rows};
+use pulsecal_jobs::{Does, Trial};
 use serde_json::json;
 
 use crate::output::Output;
@@ -42,15 +43,23 @@ pub enum Jobs {
         /// The job's id.
         id: String,
     },
-    /// Enqueue jobs that do nothing, to try a set-up.
+    /// Enqueue jobs that try a set-up: they do nothing, or misbehave as told.
     Try {
         /// How many.
         #[arg(long, default_value_t = 1)]
         count: u64,
+        /// As JSON: "nothing", {"sleep_ms": 500}, {"block_ms": 500}, {"fail_times": 2}, "panic" or "abort". The last one kills
+        /// a worker that runs with PULSECAL_ALLOW_ABORT=1; elsewhere it ends dead.
+        #[arg(long, default_value = "\"nothing\"", value_parser = does)]
+        does: Does,
     },
 }
 
 const JOB_COLUMNS: &[&str] = &["id", "kind", "queue", "state", "attempt", "run_at", "ended_at", "last_error"];
+
+fn does(text: &str) -> Result<Does, String> {
+    serde_json::from_str(text).map_err(|problem| format!("{problem}; it is JSON, so a word stands in double quotes"))
+}
 
 /// Runs `pulsecal jobs`.
 ///
@@ -94,11 +103,11 @@ pub async fn jobs(what: Jobs, out: Output) -> Result<(), Failure> {
             tx.commit().await.map_err(db)?;
             out.one(&json!({"cancelled": id}), "It will end as cancelled.");
         }
-        Jobs::Try { count } => {
+        Jobs::Try { count, does } => {
             let mut done = 0;
             while done < count {
                 let end = count.min(done + 1000);
-                let jobs: Vec<_> = (done..end).map(|i| pulsecal_jobs::Noop { i }).collect();
+                let jobs: Vec<_> = (done..end).map(|i| Trial { i, does }).collect();
                 let mut tx = ctx.begin(Scope::Platform).await.map_err(db)?;
                 tx.enqueue_many(&jobs).await.map_err(|error| Failure::new(error.to_string()))?;
                 tx.commit().await.map_err(db)?;

@@ -2,15 +2,15 @@
 
 mod materialise_doses;
 mod medication_reminder;
-mod noop;
+mod trial;
 
 pub use materialise_doses::MaterialiseDoses;
 pub use medication_reminder::MedicationReminder;
-pub use noop::Noop;
+pub use trial::{Does, Trial};
 
 use pulsecal_core::ledger::Registry;
 
 /// Every kind of work. A new kind is its file and its line here.
 pub fn registry() -> Registry {
-    Registry::default().with::<MedicationReminder>().with::<MaterialiseDoses>().with::<Noop>()
+    Registry::default().with::<MedicationReminder>().with::<MaterialiseDoses>().with::<Trial>()
 }

@@ -5,15 +5,17 @@ use std::time::Duration;
 
 use metrics::{counter, histogram};
 use pulsecal_core::context::{Context, RunContext};
-use pulsecal_core::ledger::{Claimed, Ending, Finish, JobError, Kind, Registry, Verdict};
+use pulsecal_core::ledger::{Claimed, Ending, Fence, Finish, JobError, Kind, Registry, Verdict};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use crate::belt::HandOver;
 use crate::finisher::Ended;
 
-/// What runs the jobs of one queue. Cheap to clone.
+/// How long a job that was told to give up may take to stop where it is.
+const LETTING_GO: Duration = Duration::from_secs(2);
+
+/// What runs claimed jobs. Cheap to clone.
 #[derive(Clone)]
 pub struct Runner(Arc<Parts>);
 
@@ -21,7 +23,6 @@ struct Parts {
     ctx: Context,
     registry: Arc<Registry>,
     ended: Ended,
-    jobs: HandOver,
     /// Fires when running jobs have had their time.
     give_up: CancellationToken,
 }
@@ -32,10 +33,9 @@ impl Runner {
         ctx: Context,
         registry: Arc<Registry>,
         ended: Ended,
-        jobs: HandOver,
-        give_up: CancellationToken,
+            give_up: CancellationToken,
     ) -> Self {
-        Self(Arc::new(Parts { ctx, registry, ended, jobs, give_up }))
+        Self(Arc::new(Parts { ctx, registry, ended, give_up }))
     }
 
     /// Runs a job to its end. Never fails: how it ended is the ledger's matter.
@@ -54,7 +54,11 @@ impl Runner {
             // The finisher lives until the last runner is gone.
             let _sent = self.0.ended.send(Finish { fence, ending }).await;
         }
-        self.0.jobs.room().ended();
+    }
+
+    /// Gives back a claimed job that did not start.
+    pub async fn give_back(&self, fence: Fence) {
+        let _sent = self.0.ended.send(Finish { fence, ending: Ending::GivenBack }).await;
     }
 
     /// None: the job was settled together with its effect.
@@ -75,10 +79,7 @@ impl Runner {
         let wait_until =
             |wait: Duration| now + chrono::Duration::from_std(wait).unwrap_or(chrono::Duration::days(3650));
         let result = match result {
-            None => {
-                task.abort();
-                Ok(Err(Ending::GivenBack))
-            }
+            None => Ok(Err(Ending::GivenBack)),
             Some(Ok(Ok(result))) => result.map(|verdict| match verdict {
                 Verdict::Done => Ok(Some(Ending::Done)),
                 Verdict::Cancel(why) => Ok(Some(Ending::Cancelled(why.to_owned()))),
@@ -133,8 +134,10 @@ fn report(kind: &'static str, ending: Option<&Ending>, took: Duration) {
     histogram!("pulsecal_job_seconds", "kind" => kind).record(took.as_secs_f64());
 }
 
-/// An error text as the ledger keeps it: one line, bounded, with what looks like an address masked.
+/// An error text as the ledger keeps it: one line, bounded, with what looks like an address masked, and without NUL and
+/// its like, which Postgres does not take.
 fn bounded(text: &str) -> String {
+    let text = text.replace(|letter: char| letter.is_control(), " ");
     let words = text.split_whitespace().map(|word| if word.contains('@') { "(address)" } else { word });
     words.collect::<Vec<_>>().join(" ").chars().take(500).collect()
 }

@@ -6,5 +6,5 @@ mod dose;
 mod mailer;
 
 pub use batch::Batcher;
-pub use dose::DoseSender;
+pub use dose::{DoseSender, dose_facts};
 pub use mailer::Mailer;

@@ -1,7 +1,7 @@
 //! A clinic of its own for each test: database, key prefix, SMTP server, processes.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pulsecal_tests::databases::TestDatabase;
 use pulsecal_tests::processes::{Process, run};
@@ -67,15 +67,28 @@ impl Clinic {
 
     /// Waits until `count` doses that fell due are settled.
     pub async fn all_settled(&self, count: i64, limit: Duration) {
-        until(limit, "every dose that fell due is settled", async || {
-            let settled: i64 =
-                sqlx::query_scalar("SELECT count(*) FROM dose_occurrences WHERE due_at <= now() AND next_at IS NULL")
-                    .fetch_one(&self.pool)
-                    .await
-                    .ok()?;
-            (settled == count).then_some(())
-        })
-        .await;
+        let deadline = Instant::now() + limit;
+        loop {
+            let settled = sqlx::query_scalar::<_, i64>(
+                "SELECT count(*) FROM dose_occurrences WHERE due_at <= now() AND next_at IS NULL",
+            )
+            .fetch_one(&self.pool)
+            .await;
+            if matches!(settled, Ok(settled) if settled == count) {
+                return;
+            }
+            if Instant::now() > deadline {
+                let states = self.due_states().await;
+                let jobs: Vec<(String, i64)> =
+                    sqlx::query_as("SELECT kind || ' ' || state, count(*) FROM job_list GROUP BY 1")
+                        .fetch_all(&self.pool)
+                        .await
+                        .unwrap_or_default();
+                let counts = self.smtp.counts();
+                panic!("waited {limit:?} until {count} doses were settled: {settled:?}; {states:?}; {jobs:?}; {counts:?}");
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// Waits until no job is live but the schedules' own.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use pulsecal_tests::processes::Process;
 use pulsecal_tests::servers::{Postgres, Redis};
 use pulsecal_tests::smtp_server::{Fault, Faults, Stage};
+use pulsecal_tests::wait::until;
 
 use crate::clinic::Clinic;
 
@@ -14,7 +15,8 @@ const DOSES: u32 = 20_000;
 async fn twenty_thousand_doses_through_every_fault_are_each_sent_at_most_once_and_none_is_lost() {
     let (postgres, redis) = (Postgres::private().await, Redis::private().await);
     let clinic = Clinic::open(&postgres, &redis).await;
-    clinic.seed(DOSES, 1, "", 75).await;
+    // Planning must be through before the doses fall due, on a slow machine too.
+    clinic.seed(DOSES, 30, "", 90).await;
     clinic.smtp.set_faults(
         Faults::seeded(20_261_122)
             .share(0.02, Fault::refuse(Stage::Mail, 451))
@@ -30,6 +32,10 @@ async fn twenty_thousand_doses_through_every_fault_are_each_sent_at_most_once_an
     let mut workers =
         [clinic.start("pulsecal-worker"), clinic.start("pulsecal-worker"), clinic.start("pulsecal-worker")];
 
+    until(Duration::from_secs(60), "the doses fall due", async || {
+        (clinic.due_states().await.values().sum::<i64>() == i64::from(DOSES)).then_some(())
+    })
+    .await;
     let began = Instant::now();
     let mut round = 0_usize;
     while began.elapsed() < Duration::from_secs(40) {
@@ -53,6 +59,11 @@ async fn twenty_thousand_doses_through_every_fault_are_each_sent_at_most_once_an
     }
     assert!(round >= 12, "only {round} faults were injected");
     clinic.smtp.set_faults(Faults::none());
+    if std::env::var_os("SHOW_PROGRAMS").is_some() {
+        for process in schedulers.iter().chain(&workers) {
+            println!("{}\n", process.lines().join("\n"));
+        }
+    }
     clinic.all_settled(i64::from(DOSES), Duration::from_secs(150)).await;
     clinic.ledger_empty(Duration::from_secs(90)).await;
 

@@ -1,0 +1,63 @@
+//! Pages that are read without signing in: dose links, and the development inbox.
+
+mod dose;
+mod inbox;
+
+use axum::Router;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::app::App;
+use crate::problem::Problem;
+
+/// The pages' routes.
+pub(crate) fn router() -> Router<App> {
+    dose::router().merge(inbox::router())
+}
+
+/// A page from its template, with a policy that lets it load nothing but its own style. `more` is added to the policy.
+fn page<V: Serialize>(
+    app: &App,
+    status: StatusCode,
+    name: &str,
+    view: &V,
+    more: &str,
+) -> Result<Response, Problem> {
+    let nonce: String = app.ctx.ids.secret()[..16]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let html = app
+        .ctx
+        .templates
+        .render_page(name, &nonce, view)
+        .map_err(|error| Problem::internal(&error.to_string()))?;
+    let policy = format!(
+        "default-src 'none'; style-src 'nonce-{nonce}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'{more}"
+    );
+    let mut response = (status, Html(html)).into_response();
+    let policy = HeaderValue::from_str(&policy).map_err(|error| Problem::internal(&error.to_string()))?;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_SECURITY_POLICY, policy);
+    Ok(response)
+}
+
+/// A problem, as a page.
+pub(crate) fn problem_page(app: &App, problem: &Problem) -> Result<Response, Problem> {
+    match problem.code() {
+        "link_expired" => page(app, problem.status(), "link_problem", &json!({"reason": "expired"}), ""),
+        "link_unknown" => page(app, problem.status(), "link_problem", &json!({"reason": "unknown"}), ""),
+        _ => {
+            let view = json!({
+                "status": problem.status().as_u16(),
+                "title": problem.title(),
+                "detail": Some(problem.detail()).filter(|detail| !detail.is_empty()),
+                "reference": problem.reference(),
+            });
+            page(app, problem.status(), "error", &view, "")
+        }
+    }
+}

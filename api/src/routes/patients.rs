@@ -1,0 +1,267 @@
+//! `/v1/patients`: who is reminded, where, and how much may be said.
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use chrono::{DateTime, NaiveDate, Utc};
+use pulsecal_core::fhir::IdentifierFilter;
+use pulsecal_core::ids::PersonId;
+use pulsecal_core::mail::EmailAddress;
+use pulsecal_core::store::doses::replan_for_patient;
+use pulsecal_core::store::people::{self, IdentifierRow, Patient, PatientFilter};
+use pulsecal_core::time::Zone;
+use pulsecal_core::tokens::TokenScope;
+use serde::Serialize;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{identifier, plan_at, plan_soon, versioned};
+use crate::access::Access;
+use crate::app::App;
+use crate::fields::{Fields, JsonBody, check_version, if_match};
+use crate::paging::{self, Wanted};
+use crate::params::{Id, Params};
+use crate::problem::Problem;
+
+/// The routes.
+pub(super) fn router() -> Router<App> {
+    Router::new()
+        .route("/patients", get(list))
+        .route("/patients/{id}", get(one).patch(change))
+}
+
+/// An identifier, as it is shown.
+#[derive(Serialize)]
+pub(super) struct Identifier {
+    system: Option<String>,
+    value: String,
+}
+
+/// Takes out of all identifiers those of one row.
+pub(super) fn identifiers_of(all: &mut Vec<IdentifierRow>, subject: Uuid) -> Vec<Identifier> {
+    let own = all.extract_if(.., |row| row.subject == subject);
+    own.map(|row| Identifier {
+        system: Some(row.system).filter(|system| !system.is_empty()),
+        value: row.value,
+    })
+    .collect()
+}
+
+/// A patient, as it is shown.
+#[derive(Serialize)]
+struct Shown {
+    id: PersonId,
+    identifiers: Vec<Identifier>,
+    given_name: String,
+    family_name: String,
+    birth_date: Option<NaiveDate>,
+    email: Option<String>,
+    email_verified: bool,
+    phone: Option<String>,
+    zone: Option<String>,
+    locale: Option<String>,
+    privacy_level: i16,
+    medicine_opt_in_at: Option<DateTime<Utc>>,
+    active: bool,
+    deceased: bool,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    version: i32,
+}
+
+impl Shown {
+    fn of(row: Patient, identifiers: &mut Vec<IdentifierRow>) -> Self {
+        Self {
+            identifiers: identifiers_of(identifiers, row.id.0),
+            id: row.id,
+            given_name: row.given_name,
+            family_name: row.family_name,
+            birth_date: row.birth_date,
+            email_verified: row.email.is_some() && row.email_verified_at.is_some(),
+            email: row.email,
+            phone: row.phone,
+            zone: row.zone,
+            locale: row.locale,
+            privacy_level: row.privacy_level,
+            medicine_opt_in_at: row.medicine_opt_in_at,
+            active: row.active,
+            deceased: row.deceased,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            version: row.version,
+        }
+    }
+}
+
+fn missing() -> Problem {
+    Problem::not_found("There is no such patient.")
+}
+
+async fn list(
+    access: Access,
+    State(app): State<App>,
+    mut params: Params,
+) -> Result<Response, Problem> {
+    let tenant = access.allow(TokenScope::PatientsRead)?;
+    let wanted: Wanted<Uuid> = paging::wanted(&mut params);
+    let by_identifier = params.parsed::<IdentifierFilter>("identifier");
+    let name = params.text("name");
+    params.finish()?;
+    let filter = PatientFilter {
+        identifier: by_identifier.as_ref().map(identifier),
+        name: name.as_deref(),
+    };
+    let mut tx = tenant.begin(&app).await?;
+    let after = wanted.after.map(PersonId);
+    let rows = people::patients(tx.conn(), tenant.org(), filter, after, wanted.rows).await?;
+    let ids: Vec<Uuid> = rows.iter().map(|row| row.id.0).collect();
+    let mut identifiers =
+        people::identifiers(tx.conn(), tenant.org(), "person", &ids).await?;
+    tx.commit().await?;
+    let show = |row| Shown::of(row, &mut identifiers);
+    Ok(wanted.page(rows, |row| row.id.0, show).into_response())
+}
+
+async fn one(
+    access: Access,
+    State(app): State<App>,
+    Id(id): Id<PersonId>,
+) -> Result<Response, Problem> {
+    let tenant = access.allow(TokenScope::PatientsRead)?;
+    let mut tx = tenant.begin(&app).await?;
+    let row = people::patient(tx.conn(), id).await?.ok_or_else(missing)?;
+    let mut identifiers =
+        people::identifiers(tx.conn(), tenant.org(), "person", &[id.0]).await?;
+    tx.commit().await?;
+    Ok(versioned(row.version, &Shown::of(row, &mut identifiers)))
+}
+
+/// What a change may hold; none: stays as it is.
+struct Change {
+    zone: Option<Option<Zone>>,
+    locale: Option<Option<String>>,
+    email: Option<Option<EmailAddress>>,
+    privacy_level: Option<i16>,
+    medicine_opt_in: Option<bool>,
+    active: Option<bool>,
+    deceased: Option<bool>,
+}
+
+impl Change {
+    fn read(mut fields: Fields) -> Result<Self, Problem> {
+        let zone = fields.change::<Zone>("zone");
+        let locale = fields.change::<String>("locale");
+        if locale.iter().flatten().any(|locale| !is_language_tag(locale)) {
+            fields.wrong("locale", "must be a language tag as in en or pt-BR");
+        }
+        let email = fields.change::<String>("email").map(|email| {
+            let email = email?;
+            let read = EmailAddress::parse(&email);
+            read.map_err(|error| fields.wrong("email", error.to_string())).ok()
+        });
+        let privacy_level = fields.set::<i16>("privacy_level");
+        if privacy_level.is_some_and(|level| !(0..=3).contains(&level)) {
+            fields.wrong("privacy_level", "must be 0 to 3");
+        }
+        let change = Self {
+            zone,
+            locale,
+            email,
+            privacy_level,
+            medicine_opt_in: fields.set("medicine_opt_in"),
+            active: fields.set("active"),
+            deceased: fields.set("deceased"),
+        };
+        fields.finish()?;
+        Ok(change)
+    }
+
+    /// Applies it, and says which fields are other than before.
+    fn apply(self, row: &mut Patient, now: DateTime<Utc>) -> Result<Vec<&'static str>, Problem> {
+        let before = row.clone();
+        if let Some(zone) = self.zone {
+            row.zone = zone.map(|zone| zone.name().to_owned());
+        }
+        if let Some(locale) = self.locale {
+            row.locale = locale;
+        }
+        if let Some(email) = self.email {
+            row.email = email.map(|email| email.expose().to_owned());
+        }
+        if row.email != before.email {
+            row.email_verified_at = None;
+        }
+        row.privacy_level = self.privacy_level.unwrap_or(row.privacy_level);
+        match self.medicine_opt_in {
+            Some(true) => row.medicine_opt_in_at = Some(row.medicine_opt_in_at.unwrap_or(now)),
+            Some(false) => row.medicine_opt_in_at = None,
+            // Who goes back to a lower level takes the yes back with it.
+            None if row.privacy_level < 3 && before.privacy_level == 3 => {
+                row.medicine_opt_in_at = None;
+            }
+            None => {}
+        }
+        if row.privacy_level == 3 && row.medicine_opt_in_at.is_none() {
+            let message = "level 3 names the medicine in mail: it needs the patient's yes, as \"medicine_opt_in\": true";
+            return Err(Problem::field("privacy_level", message));
+        }
+        row.active = self.active.unwrap_or(row.active);
+        row.deceased = self.deceased.unwrap_or(row.deceased);
+        let changed = [
+            ("zone", row.zone != before.zone),
+            ("locale", row.locale != before.locale),
+            ("email", row.email != before.email),
+            ("privacy_level", row.privacy_level != before.privacy_level),
+            ("medicine_opt_in", row.medicine_opt_in_at != before.medicine_opt_in_at),
+            ("active", row.active != before.active),
+            ("deceased", row.deceased != before.deceased),
+        ];
+        Ok(changed.into_iter().filter(|(_, other)| *other).map(|(name, _)| name).collect())
+    }
+}
+
+/// The form of BCP 47 language tags, as far as languages of mail go.
+fn is_language_tag(text: &str) -> bool {
+    let mut parts = text.split('-');
+    let language = parts.next().unwrap_or_default();
+    (2..=3).contains(&language.len())
+        && language.bytes().all(|byte| byte.is_ascii_alphabetic())
+        && text.len() <= 35
+        && parts.all(|part| {
+            (2..=8).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        })
+}
+
+async fn change(
+    access: Access,
+    State(app): State<App>,
+    Id(id): Id<PersonId>,
+    headers: HeaderMap,
+    body: JsonBody,
+) -> Result<Response, Problem> {
+    let tenant = access.allow(TokenScope::PatientsWrite)?;
+    let version = if_match(&headers)?;
+    let change = Change::read(body.fields()?)?;
+    let mut tx = tenant.begin(&app).await?;
+    let now = tx.now();
+    let mut row = people::patient_to_change(tx.conn(), id).await?.ok_or_else(missing)?;
+    check_version(version, row.version)?;
+    let changed = change.apply(&mut row, now)?;
+    if !changed.is_empty() {
+        people::save_patient(tx.conn(), &mut row, now).await?;
+        let detail = json!({"fields": changed, "version": row.version, "privacy_level": row.privacy_level});
+        tenant.audit(&app, &mut tx, "patient.changed", "person", id.0, detail).await?;
+        if changed.iter().any(|name| ["zone", "active", "deceased"].contains(name)) {
+            let at = plan_at(&tx);
+            replan_for_patient(tx.conn(), id, at).await?;
+            plan_soon(&mut tx, &tenant).await?;
+        }
+    }
+    let mut identifiers =
+        people::identifiers(tx.conn(), tenant.org(), "person", &[id.0]).await?;
+    tx.commit().await?;
+    let shown = Shown::of(row, &mut identifiers);
+    Ok((super::etag(shown.version), Json(shown)).into_response())
+}

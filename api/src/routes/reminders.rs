@@ -1,0 +1,296 @@
+//! `/v1/medication-reminders`: when doses of a prescription fall due.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use chrono::{DateTime, Utc};
+use pulsecal_core::doses::{TimeMeaning, Timing};
+use pulsecal_core::ids::{PersonId, PrescriptionId, ReminderId};
+use pulsecal_core::store::reminders::{self, Reminder, ReminderFilter};
+use pulsecal_core::store::prescriptions;
+use pulsecal_core::time::Zone;
+use pulsecal_core::tokens::TokenScope;
+use serde::Serialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{created, plan_at, plan_soon, timing, versioned};
+use crate::access::Access;
+use crate::app::App;
+use crate::fields::{Fields, JsonBody, check_version, if_match};
+use crate::paging::{self, Wanted};
+use crate::params::{Id, Params};
+use crate::problem::Problem;
+
+/// The most nudges of one dose.
+const MOST_NUDGES: usize = 10;
+/// The longest window of one dose, in seconds: a day.
+const LONGEST_WINDOW: i32 = 86_400;
+
+/// The routes.
+pub(super) fn router() -> Router<App> {
+    Router::new()
+        .route("/medication-reminders", get(list).post(set))
+        .route("/medication-reminders/{id}", get(one).patch(change))
+}
+
+/// A reminder, as it is shown.
+#[derive(Serialize)]
+struct Shown {
+    id: ReminderId,
+    prescription_id: PrescriptionId,
+    patient_id: PersonId,
+    timing: Value,
+    meaning: String,
+    home_zone: Option<String>,
+    min_interval_seconds: i32,
+    nudge_after_seconds: Vec<i32>,
+    window_seconds: i32,
+    active: bool,
+    planned_through: Option<DateTime<Utc>>,
+    planned_zone: Option<String>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    version: i32,
+}
+
+impl From<Reminder> for Shown {
+    fn from(row: Reminder) -> Self {
+        Self {
+            id: row.id,
+            prescription_id: row.prescription,
+            patient_id: row.patient,
+            timing: row.timing,
+            meaning: row.meaning,
+            home_zone: row.home_zone,
+            min_interval_seconds: row.min_interval_seconds,
+            nudge_after_seconds: row.nudge_after_seconds,
+            window_seconds: row.window_seconds,
+            active: row.active,
+            planned_through: row.planned_through,
+            planned_zone: row.planned_zone,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            version: row.version,
+        }
+    }
+}
+
+/// Nobody has such a reminder, or another organization.
+pub(super) fn missing() -> Problem {
+    Problem::not_found("There is no such reminder.")
+}
+
+async fn list(
+    access: Access,
+    State(app): State<App>,
+    mut params: Params,
+) -> Result<Response, Problem> {
+    let tenant = access.allow(TokenScope::RemindersRead)?;
+    let wanted: Wanted<Uuid> = paging::wanted(&mut params);
+    let filter = ReminderFilter {
+        patient: params.parsed("patient"),
+        prescription: params.parsed("prescription"),
+        active: params.parsed("active"),
+    };
+    params.finish()?;
+    let mut tx = tenant.begin(&app).await?;
+    let after = wanted.after.map(ReminderId);
+    let rows = reminders::list(tx.conn(), tenant.org(), filter, after, wanted.rows).await?;
+    tx.commit().await?;
+    Ok(wanted.page(rows, |row| row.id.0, Shown::from).into_response())
+}
+
+async fn one(
+    access: Access,
+    State(app): State<App>,
+    Id(id): Id<ReminderId>,
+) -> Result<Response, Problem> {
+    let tenant = access.allow(TokenScope::RemindersRead)?;
+    let mut tx = tenant.begin(&app).await?;
+    let row = reminders::one(tx.conn(), id).await?.ok_or_else(missing)?;
+    tx.commit().await?;
+    Ok(versioned(row.version, &Shown::from(row)))
+}
+
+/// What a request says about a reminder; none: nothing.
+struct Said {
+    timing: Option<Timing>,
+    meaning: Option<TimeMeaning>,
+    home_zone: Option<Option<Zone>>,
+    min_interval: Option<i32>,
+    nudges: Option<Vec<i32>>,
+    window: Option<i32>,
+    active: Option<bool>,
+}
+
+impl Said {
+    fn read(fields: &mut Fields) -> Self {
+        Self {
+            timing: fields.set("timing"),
+            meaning: fields.set("meaning"),
+            home_zone: fields.change("home_zone"),
+            min_interval: fields.set("min_interval_seconds"),
+            nudges: fields.set("nudge_after_seconds"),
+            window: fields.set("window_seconds"),
+            active: fields.set("active"),
+        }
+    }
+
+    /// Puts it into a reminder, and on record what is wrong with that as a whole.
+    fn apply(self, row: &mut Reminder, fields: &mut Fields) -> Result<(), Problem> {
+        let timing = match self.timing {
+            Some(timing) => {
+                row.timing = serde_json::to_value(&timing)?;
+                Some(timing)
+            }
+            None => serde_json::from_value(row.timing.clone()).ok(),
+        };
+        let meaning = match self.meaning {
+            Some(meaning) => Some(meaning),
+            None => serde_json::from_value(json!(row.meaning)).ok(),
+        };
+        if let Some(meaning) = meaning {
+            row.meaning = word(meaning).to_owned();
+        }
+        match self.home_zone {
+            Some(zone) => row.home_zone = zone.map(|zone| zone.name().to_owned()),
+            None if self.meaning.is_some_and(|meaning| meaning != TimeMeaning::HomeZone) => {
+                row.home_zone = None;
+            }
+            None => {}
+        }
+        match (meaning, &row.home_zone) {
+            (Some(TimeMeaning::HomeZone), None) => {
+                fields.wrong("home_zone", "is needed when the meaning is home_zone");
+            }
+            (Some(TimeMeaning::WallClock | TimeMeaning::Elapsed), Some(_)) => {
+                fields.wrong("home_zone", "has a meaning only when the meaning is home_zone");
+            }
+            _ => {}
+        }
+        row.min_interval_seconds = self.min_interval.unwrap_or(row.min_interval_seconds);
+        row.nudge_after_seconds = self.nudges.unwrap_or_else(|| row.nudge_after_seconds.clone());
+        row.window_seconds = self.window.unwrap_or(row.window_seconds);
+        row.active = self.active.unwrap_or(row.active);
+        if let (Some(timing), Some(meaning)) = (&timing, meaning) {
+            timing::check_rule(fields, timing, meaning, row.min_interval_seconds);
+        }
+        check_ladder(row, fields);
+        Ok(())
+    }
+}
+
+fn check_ladder(row: &Reminder, fields: &mut Fields) {
+    let (nudges, window) = (&row.nudge_after_seconds, row.window_seconds);
+    if !(1..=LONGEST_WINDOW).contains(&window) {
+        fields.wrong("window_seconds", format!("must be 1 to {LONGEST_WINDOW}"));
+    }
+    if nudges.len() > MOST_NUDGES {
+        fields.wrong("nudge_after_seconds", format!("must be {MOST_NUDGES} at most"));
+    }
+    let rising = nudges.is_sorted_by(|one, next| one < next);
+    if !rising || nudges.first().is_some_and(|first| *first < 1) {
+        fields.wrong("nudge_after_seconds", "must be positive and rise");
+    } else if nudges.last().is_some_and(|last| *last >= window) {
+        fields.wrong("nudge_after_seconds", "must lie within the window, window_seconds");
+    }
+}
+
+fn word(meaning: TimeMeaning) -> &'static str {
+    match meaning {
+        TimeMeaning::WallClock => "wall_clock",
+        TimeMeaning::Elapsed => "elapsed",
+        TimeMeaning::HomeZone => "home_zone",
+    }
+}
+
+async fn set(
+    access: Access,
+    State(app): State<App>,
+    body: JsonBody,
+) -> Result<Response, Problem> {
+    let tenant = access.allow(TokenScope::RemindersWrite)?;
+    let mut fields = body.fields()?;
+    let prescription = fields.required::<PrescriptionId>("prescription_id");
+    let mut said = Said::read_new(&mut fields);
+    let mut row = Reminder {
+        id: app.ctx.ids.new_id(),
+        prescription: prescription.unwrap_or(PrescriptionId(Uuid::nil())),
+        patient: PersonId(Uuid::nil()),
+        timing: Value::Null,
+        meaning: String::new(),
+        home_zone: None,
+        min_interval_seconds: 0,
+        nudge_after_seconds: vec![900, 1800],
+        window_seconds: 3600,
+        active: true,
+        planned_through: None,
+        planned_zone: None,
+        created_at: DateTime::UNIX_EPOCH,
+        updated_at: DateTime::UNIX_EPOCH,
+        version: 1,
+    };
+    // A window without nudges of its own keeps those of the usual ones that fit into it.
+    if let (Some(window), None) = (said.window, &said.nudges) {
+        let usual = row.nudge_after_seconds.iter().copied();
+        said.nudges = Some(usual.filter(|nudge| *nudge < window).collect());
+    }
+    said.apply(&mut row, &mut fields)?;
+    fields.finish()?;
+    let mut tx = tenant.begin(&app).await?;
+    let (now, at) = (tx.now(), plan_at(&tx));
+    let of = prescriptions::one_to_change(tx.conn(), row.prescription).await?;
+    let of = of.ok_or_else(|| Problem::field("prescription_id", "there is no such prescription"))?;
+    if of.status != "active" {
+        let detail = format!("The prescription is {}: nothing is to be reminded of.", of.status);
+        return Err(Problem::conflict(detail));
+    }
+    (row.patient, row.created_at, row.updated_at) = (of.patient, now, now);
+    reminders::insert(tx.conn(), tenant.org(), &row, at).await?;
+    let detail = json!({"prescription": row.prescription, "patient": row.patient});
+    tenant.audit(&app, &mut tx, "reminder.set", "medication_reminder", row.id.0, detail).await?;
+    plan_soon(&mut tx, &tenant).await?;
+    tx.commit().await?;
+    let location = format!("{}/v1/medication-reminders/{}", app.base_path, row.id);
+    Ok(created(&location, row.version, &Shown::from(row)))
+}
+
+impl Said {
+    /// As [`Said::read`], for a reminder that is new.
+    fn read_new(fields: &mut Fields) -> Self {
+        let (timing, meaning) = (fields.required("timing"), fields.required("meaning"));
+        Self {
+            timing,
+            meaning,
+            ..Self::read(fields)
+        }
+    }
+}
+
+async fn change(
+    access: Access,
+    State(app): State<App>,
+    Id(id): Id<ReminderId>,
+    headers: HeaderMap,
+    body: JsonBody,
+) -> Result<Response, Problem> {
+    let tenant = access.allow(TokenScope::RemindersWrite)?;
+    let version = if_match(&headers)?;
+    let mut fields = body.fields()?;
+    let said = Said::read(&mut fields);
+    let mut tx = tenant.begin(&app).await?;
+    let (now, at) = (tx.now(), plan_at(&tx));
+    let mut row = reminders::one_to_change(tx.conn(), id).await?.ok_or_else(missing)?;
+    check_version(version, row.version)?;
+    said.apply(&mut row, &mut fields)?;
+    fields.finish()?;
+    reminders::save(tx.conn(), &mut row, at, now).await?;
+    let detail = json!({"version": row.version, "active": row.active});
+    tenant.audit(&app, &mut tx, "reminder.changed", "medication_reminder", id.0, detail).await?;
+    plan_soon(&mut tx, &tenant).await?;
+    tx.commit().await?;
+    Ok(versioned(row.version, &Shown::from(row)))
+}

@@ -1,0 +1,9 @@
+//! The API as its clients meet it: the real binary over HTTP, against a database of its own.
+
+mod away;
+mod bodies;
+mod links;
+mod support;
+mod tenants;
+mod tokens;
+mod writes;
