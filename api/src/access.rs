@@ -71,10 +71,7 @@ impl Access {
         if self.effective.contains(scope) {
             Ok(Tenant(self))
         } else {
-            Err(Problem::no_scope(
-                scope.as_str(),
-                self.granted.contains(scope),
-            ))
+            Err(Problem::no_scope(scope.as_str(), self.granted.contains(scope)))
         }
     }
 }

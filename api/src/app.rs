@@ -68,14 +68,8 @@ impl App {
             stop,
             metrics,
             inbox_open: config.smtp_url.is_none() && config.bind.ip().is_loopback(),
-            base_path: public.as_ref().map_or_else(String::new, |url| {
-                url.path().trim_end_matches('/').to_owned()
-            }),
-            public_host: public
-                .as_ref()
-                .and_then(|url| url.host_str())
-                .unwrap_or_default()
-                .to_owned(),
+            base_path: public.as_ref().map_or_else(String::new, |url| url.path().trim_end_matches('/').to_owned()),
+            public_host: public.as_ref().and_then(|url| url.host_str()).unwrap_or_default().to_owned(),
             secure: public.is_some_and(|url| url.scheme() == "https"),
         }))
     }
@@ -159,7 +153,8 @@ mod tests {
         ] {
             for token in [None, Some("Bearer pc_live_short"), Some("Basic YTpi"), Some("Bearer")] {
                 let request = Request::builder().method(method).uri(&path);
-                let request = token.into_iter().fold(request, |request, token| request.header(header::AUTHORIZATION, token));
+                let request =
+                    token.into_iter().fold(request, |request, token| request.header(header::AUTHORIZATION, token));
                 let (status, headers, body) = ask(&app, request.body(Body::empty()).expect("a request")).await;
                 assert_eq!(status, 401, "{method} {path} {token:?}: {body}");
                 assert!(headers.contains_key(header::WWW_AUTHENTICATE));
@@ -171,7 +166,8 @@ mod tests {
     #[tokio::test]
     async fn every_answer_has_the_security_headers() {
         let app = app(&[("PUBLIC_URL", "https://clinic.example.org")]);
-        for path in ["/", "/health/live", "/v1/patients", "/nowhere", "/p/d/forged", "/metrics", "/dev/inbox/x", "/%ff"] {
+        for path in ["/", "/health/live", "/v1/patients", "/nowhere", "/p/d/forged", "/metrics", "/dev/inbox/x", "/%ff"]
+        {
             let (status, headers, _) = ask(&app, get(path)).await;
             for (name, part) in [
                 ("x-content-type-options", "nosniff"),
@@ -208,7 +204,10 @@ mod tests {
     async fn an_unknown_path_and_a_wrong_method_are_problems() {
         let app = app(&[]);
         let (status, headers, _) = ask(&app, get("/v1/nothing")).await;
-        assert_eq!((status.as_u16(), &headers[header::CONTENT_TYPE]), (404, &header::HeaderValue::from_static("application/problem+json")));
+        assert_eq!(
+            (status.as_u16(), &headers[header::CONTENT_TYPE]),
+            (404, &header::HeaderValue::from_static("application/problem+json"))
+        );
         let request = Request::delete("/v1/patients").body(Body::empty()).expect("a request");
         let (status, headers, body) = ask(&app, request).await;
         assert_eq!(status, 405, "{body}");

@@ -26,27 +26,17 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
         }
         match Bytes::from_request(request, state).await {
             Ok(bytes) => Ok(Self(bytes)),
-            Err(rejection) => {
-                Err(match rejection.into_response().status() {
-                    StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(BODY_LIMIT),
-                    _ => Problem::unreadable("The body broke off."),
-                })
-            }
+            Err(rejection) => Err(match rejection.into_response().status() {
+                StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(BODY_LIMIT),
+                _ => Problem::unreadable("The body broke off."),
+            }),
         }
     }
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let kind = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let kind = kind
-        .unwrap_or_default()
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let kind = kind.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
 }
 
@@ -56,18 +46,14 @@ impl JsonBody {
     /// # Errors
     /// 400 for what is no JSON object, 422 for text that cannot be stored.
     pub(crate) fn fields(self) -> Result<Fields, Problem> {
-        let text = std::str::from_utf8(&self.0)
-            .map_err(|_| Problem::unreadable("The body is not valid UTF-8."))?;
+        let text = std::str::from_utf8(&self.0).map_err(|_| Problem::unreadable("The body is not valid UTF-8."))?;
         // Bounded in depth by serde_json, in length by BODY_LIMIT.
         let value: Value = serde_json::from_str(text)
             .map_err(|error| Problem::unreadable(format!("The body is not valid JSON: {error}.")))?;
         let Value::Object(map) = value else {
             return Err(Problem::unreadable("The body must be a JSON object."));
         };
-        let mut fields = Fields {
-            map,
-            errors: Vec::new(),
-        };
+        let mut fields = Fields { map, errors: Vec::new() };
         let with_nul: Vec<String> = fields
             .map
             .iter()
@@ -77,11 +63,7 @@ impl JsonBody {
         for name in with_nul {
             fields.wrong(name, "must not hold the character U+0000");
         }
-        if fields.errors.is_empty() {
-            Ok(fields)
-        } else {
-            Err(Problem::fields(fields.errors))
-        }
+        if fields.errors.is_empty() { Ok(fields) } else { Err(Problem::fields(fields.errors)) }
     }
 }
 
@@ -89,9 +71,7 @@ fn has_nul(value: &Value) -> bool {
     match value {
         Value::String(text) => text.contains('\0'),
         Value::Array(all) => all.iter().any(has_nul),
-        Value::Object(map) => map
-            .iter()
-            .any(|(name, value)| name.contains('\0') || has_nul(value)),
+        Value::Object(map) => map.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
@@ -100,6 +80,15 @@ fn has_nul(value: &Value) -> bool {
 pub(crate) struct Fields {
     map: Map<String, Value>,
     errors: Vec<FieldError>,
+}
+
+impl std::fmt::Debug for Fields {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fields")
+            .field("left", &self.map.len())
+            .field("wrong", &self.errors.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Fields {
@@ -145,10 +134,7 @@ impl Fields {
     /// Puts something wrong on record.
     pub(crate) fn wrong(&mut self, field: impl Into<String>, message: impl Into<String>) {
         let cut = |text: String| text.chars().take(MESSAGE_LIMIT).collect();
-        self.errors.push(FieldError {
-            field: cut(field.into()),
-            message: cut(message.into()),
-        });
+        self.errors.push(FieldError { field: cut(field.into()), message: cut(message.into()) });
     }
 
     /// Puts it on record if a text is empty, blank or longer than `most` characters.
@@ -170,11 +156,7 @@ impl Fields {
         for name in unknown {
             self.wrong(name, "is not a field of this request");
         }
-        if self.errors.is_empty() {
-            Ok(())
-        } else {
-            Err(Problem::fields(self.errors))
-        }
+        if self.errors.is_empty() { Ok(()) } else { Err(Problem::fields(self.errors)) }
     }
 }
 
@@ -191,8 +173,7 @@ pub(crate) fn if_match(headers: &HeaderMap) -> Result<Option<i32>, Problem> {
         return Ok(None);
     }
     let number = text.trim_start_matches("W/").trim_matches('"').parse();
-    let version: i32 = number
-        .map_err(|_| Problem::unreadable("`If-Match` must be one `ETag`, as in \"3\"."))?;
+    let version: i32 = number.map_err(|_| Problem::unreadable("`If-Match` must be one `ETag`, as in \"3\"."))?;
     Ok(Some(version))
 }
 
@@ -232,7 +213,7 @@ mod tests {
             ("application/json", br#"{"a\u0000": 1}"#, 422),
         ];
         for (kind, bytes, status) in cases {
-            let problem = body(kind, bytes.to_vec()).await.err().expect("refused");
+            let problem = body(kind, bytes.to_vec()).await.expect_err("refused");
             assert_eq!(problem.status().as_u16(), status);
             assert!(!problem.detail().is_empty() && problem.detail().chars().count() < 300);
         }
@@ -242,7 +223,7 @@ mod tests {
     #[tokio::test]
     async fn every_wrong_field_is_named_at_once() {
         let text = r#"{"count": "three", "gone": null, "extra": 1, "name": "  "}"#;
-        let mut fields = body("application/json", text).await.ok().expect("an object");
+        let mut fields = body("application/json", text).await.expect("an object");
         assert_eq!(fields.required::<u8>("count"), None);
         assert_eq!(fields.required::<u8>("missing"), None);
         assert_eq!(fields.set::<u8>("gone"), None);
@@ -251,13 +232,14 @@ mod tests {
         let problem = fields.finish().expect_err("all wrong");
         let answer = axum::body::to_bytes(problem.into_response().into_body(), 10_000).await.expect("short");
         let answer: Value = serde_json::from_slice(&answer).expect("JSON");
-        let named: Vec<&str> = answer["errors"].as_array().expect("a list").iter().filter_map(|e| e["field"].as_str()).collect();
+        let named: Vec<&str> =
+            answer["errors"].as_array().expect("a list").iter().filter_map(|e| e["field"].as_str()).collect();
         assert_eq!(named, ["count", "missing", "gone", "name", "extra"]);
     }
 
     #[tokio::test]
     async fn absent_null_and_a_value_are_three_things() {
-        let mut fields = body("application/json", r#"{"a": null, "b": 2}"#).await.ok().expect("an object");
+        let mut fields = body("application/json", r#"{"a": null, "b": 2}"#).await.expect("an object");
         assert_eq!(fields.change::<u8>("a"), Some(None));
         assert_eq!(fields.change::<u8>("b"), Some(Some(2)));
         assert_eq!(fields.change::<u8>("c"), None);

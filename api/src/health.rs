@@ -27,10 +27,7 @@ pub(crate) fn router() -> Router<App> {
 /// Ready: Postgres answers, the loops moved lately, and no stop was asked for. Redis is only named: without it jobs wait in
 /// Postgres, and requests go on.
 async fn ready(State(app): State<App>) -> Response {
-    let (postgres, redis) = tokio::join!(
-        app.ctx.db.answers(ANSWERS_WITHIN),
-        app.ctx.db.belt().answers(ANSWERS_WITHIN)
-    );
+    let (postgres, redis) = tokio::join!(app.ctx.db.answers(ANSWERS_WITHIN), app.ctx.db.belt().answers(ANSWERS_WITHIN));
     let mut against = Vec::new();
     if app.stop.is_cancelled() {
         against.push("it is stopping".to_owned());
@@ -39,11 +36,7 @@ async fn ready(State(app): State<App>) -> Response {
         against.push("Postgres does not answer".to_owned());
     }
     let stuck = app.health.stuck();
-    against.extend(
-        stuck
-            .iter()
-            .map(|(name, since)| format!("{name} has not moved for {} s", since.as_secs())),
-    );
+    against.extend(stuck.iter().map(|(name, since)| format!("{name} has not moved for {} s", since.as_secs())));
     let (status, mut text) = if against.is_empty() {
         (StatusCode::OK, "ready\n".to_owned())
     } else {
@@ -69,7 +62,5 @@ async fn metrics(State(app): State<App>, request: Request) -> Response {
 
 /// Whether a proxy on this machine passed it on for somebody else.
 fn forwarded(headers: &HeaderMap) -> bool {
-    ["forwarded", "x-forwarded-for", "x-real-ip", "via"]
-        .iter()
-        .any(|name| headers.contains_key(*name))
+    ["forwarded", "x-forwarded-for", "x-real-ip", "via"].iter().any(|name| headers.contains_key(*name))
 }

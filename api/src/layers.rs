@@ -17,10 +17,7 @@ const HEADERS: [(&str, &str); 6] = [
     ("x-content-type-options", "nosniff"),
     ("referrer-policy", "no-referrer"),
     ("cache-control", "no-store"),
-    (
-        "content-security-policy",
-        "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    ),
+    ("content-security-policy", "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
     ("x-robots-tag", "noindex, nofollow"),
     ("cross-origin-resource-policy", "same-origin"),
 ];
@@ -32,15 +29,10 @@ pub(crate) async fn secure(State(app): State<App>, request: Request, next: Next)
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
-        headers
-            .entry(HeaderName::from_static(name))
-            .or_insert(HeaderValue::from_static(value));
+        headers.entry(HeaderName::from_static(name)).or_insert(HeaderValue::from_static(value));
     }
     if app.secure {
-        headers.insert(
-            header::STRICT_TRANSPORT_SECURITY,
-            HeaderValue::from_static(HTTPS_ONLY),
-        );
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(HTTPS_ONLY));
     }
     response
 }
@@ -82,9 +74,7 @@ fn known(method: &Method) -> &'static str {
 pub(crate) async fn in_time(request: Request, next: Next) -> Response {
     match tokio::time::timeout(REQUEST_LIMIT, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => {
-            Problem::unavailable("This took too long and was given up.", 5).into_response()
-        }
+        Err(_) => Problem::unavailable("This took too long and was given up.", 5).into_response(),
     }
 }
 
@@ -96,9 +86,7 @@ pub(crate) fn panicked(_: Box<dyn Any + Send>) -> Response {
 /// Shows a problem on a page as a page.
 pub(crate) async fn dress(State(app): State<App>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    let page = ["/p/", "/dev/", "/staff/", "/ops/"]
-        .iter()
-        .any(|head| path.starts_with(head))
+    let page = ["/p/", "/dev/", "/staff/", "/ops/"].iter().any(|head| path.starts_with(head))
         && !wants_json(request.headers());
     let response = next.run(request).await;
     if !page {
@@ -122,9 +110,6 @@ pub(crate) async fn dress(State(app): State<App>, request: Request, next: Next) 
 
 /// Whether a program asks, by its `Accept`.
 pub(crate) fn wants_json(headers: &HeaderMap) -> bool {
-    let accept = headers
-        .get(header::ACCEPT)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     accept.contains("application/json") && !accept.contains("text/html")
 }

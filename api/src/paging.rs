@@ -57,10 +57,7 @@ impl Cursor for Before {
     fn read(text: &str) -> Option<Self> {
         let (at, id) = text.split_once('-')?;
         let at = DateTime::<Utc>::from_timestamp_micros(i64::from_str_radix(at, 16).ok()?)?;
-        Some(Self {
-            at,
-            id: Uuid::read(id)?,
-        })
+        Some(Self { at, id: Uuid::read(id)? })
     }
 }
 
@@ -77,10 +74,7 @@ pub(crate) fn wanted<C: Cursor>(params: &mut Params) -> Wanted<C> {
         }
         cursor
     });
-    Wanted {
-        after,
-        rows: limit.unwrap_or(USUAL) + 1,
-    }
+    Wanted { after, rows: limit.unwrap_or(USUAL) + 1 }
 }
 
 impl<C: Cursor> Wanted<C> {
@@ -95,10 +89,7 @@ impl<C: Cursor> Wanted<C> {
         let more = rows.len() > most;
         rows.truncate(most);
         let next_cursor = rows.last().filter(|_| more).map(|row| place(row).write());
-        Json(Page {
-            items: rows.into_iter().map(show).collect(),
-            next_cursor,
-        })
+        Json(Page { items: rows.into_iter().map(show).collect(), next_cursor })
     }
 }
 
@@ -121,7 +112,10 @@ mod tests {
 
     #[test]
     fn cursors_are_read_back_and_others_refused() {
-        let place = Before { at: DateTime::from_timestamp_micros(1_774_746_000_123_456).expect("in range"), id: Uuid::from_u128(7) };
+        let place = Before {
+            at: DateTime::from_timestamp_micros(1_774_746_000_123_456).expect("in range"),
+            id: Uuid::from_u128(7),
+        };
         assert_eq!(Before::read(&place.write()), Some(place));
         for odd in ["", "-", "zz-00", "ffffffffffffffffff-00000000000000000000000000000007", "1-2"] {
             assert_eq!(Before::read(odd), None, "{odd}");

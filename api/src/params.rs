@@ -17,9 +17,7 @@ impl<T: FromStr, S: Send + Sync> FromRequestParts<S> for Id<T> {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let none = || Problem::not_found("There is nothing with this id.");
-        let Path(text) = Path::<String>::from_request_parts(parts, state)
-            .await
-            .map_err(|_| none())?;
+        let Path(text) = Path::<String>::from_request_parts(parts, state).await.map_err(|_| none())?;
         Ok(Self(text.parse().map_err(|_| none())?))
     }
 }
@@ -43,10 +41,7 @@ impl Params {
     pub(crate) fn of(query: &str) -> Self {
         let pairs = url::form_urlencoded::parse(query.as_bytes());
         let pairs = pairs.map(|(name, value)| (name.into_owned(), value.into_owned()));
-        Self {
-            pairs: pairs.filter(|(_, value)| !value.is_empty()).collect(),
-            errors: Vec::new(),
-        }
+        Self { pairs: pairs.filter(|(_, value)| !value.is_empty()).collect(), errors: Vec::new() }
     }
 
     /// A parameter as text.
@@ -104,10 +99,7 @@ impl Params {
                 None
             }
             Err(_) => {
-                self.wrong(
-                    name,
-                    "must be an instant as in 2026-11-23T08:00:00Z or 2026-11-23T08:00:00+01:00",
-                );
+                self.wrong(name, "must be an instant as in 2026-11-23T08:00:00Z or 2026-11-23T08:00:00+01:00");
                 None
             }
         }
@@ -115,10 +107,7 @@ impl Params {
 
     /// Puts something wrong on record.
     pub(crate) fn wrong(&mut self, name: &str, message: impl Into<String>) {
-        self.errors.push(FieldError {
-            field: name.chars().take(60).collect(),
-            message: message.into(),
-        });
+        self.errors.push(FieldError { field: name.chars().take(60).collect(), message: message.into() });
     }
 
     /// All was read: nothing may be left, and nothing may be wrong.
@@ -130,11 +119,7 @@ impl Params {
         for name in unknown {
             self.wrong(&name, "is not a parameter of this request");
         }
-        if self.errors.is_empty() {
-            Ok(())
-        } else {
-            Err(Problem::fields(self.errors))
-        }
+        if self.errors.is_empty() { Ok(()) } else { Err(Problem::fields(self.errors)) }
     }
 }
 

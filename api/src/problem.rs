@@ -33,12 +33,7 @@ struct Parts {
 }
 
 impl Problem {
-    fn new(
-        status: StatusCode,
-        code: &'static str,
-        title: &'static str,
-        detail: impl Into<String>,
-    ) -> Self {
+    fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
         Self(Box::new(Parts {
             status,
             code,
@@ -59,34 +54,18 @@ impl Problem {
 
     /// 400: the request cannot be read at all.
     pub(crate) fn unreadable(detail: impl Into<String>) -> Self {
-        Self::new(
-            StatusCode::BAD_REQUEST,
-            "unreadable",
-            "The request cannot be read",
-            detail,
-        )
+        Self::new(StatusCode::BAD_REQUEST, "unreadable", "The request cannot be read", detail)
     }
 
     /// 401: no token, or one that is worth nothing. Which of the ways it is worthless stays unsaid.
     pub(crate) fn no_token(sent: bool) -> Self {
         let (detail, challenge) = if sent {
-            (
-                "The token is unknown, expired or revoked.",
-                r#"Bearer realm="pulsecal", error="invalid_token""#,
-            )
+            ("The token is unknown, expired or revoked.", r#"Bearer realm="pulsecal", error="invalid_token""#)
         } else {
-            (
-                "Send a token as `Authorization: Bearer pc_live_…`.",
-                r#"Bearer realm="pulsecal""#,
-            )
+            ("Send a token as `Authorization: Bearer pc_live_…`.", r#"Bearer realm="pulsecal""#)
         };
-        Self::new(
-            StatusCode::UNAUTHORIZED,
-            "unauthorized",
-            "A token is needed",
-            detail,
-        )
-        .with_header(header::WWW_AUTHENTICATE, challenge)
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "A token is needed", detail)
+            .with_header(header::WWW_AUTHENTICATE, challenge)
     }
 
     /// 403: the token does not go so far.
@@ -96,8 +75,7 @@ impl Problem {
         } else {
             format!("The token lacks the scope {scope}.")
         };
-        let challenge =
-            format!(r#"Bearer realm="pulsecal", error="insufficient_scope", scope="{scope}""#);
+        let challenge = format!(r#"Bearer realm="pulsecal", error="insufficient_scope", scope="{scope}""#);
         Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail)
             .with_header(header::WWW_AUTHENTICATE, &challenge)
     }
@@ -109,22 +87,12 @@ impl Problem {
 
     /// 404: a link that is none of ours.
     pub(crate) fn link_unknown() -> Self {
-        Self::new(
-            StatusCode::NOT_FOUND,
-            "link_unknown",
-            "This link does not work",
-            "",
-        )
+        Self::new(StatusCode::NOT_FOUND, "link_unknown", "This link does not work", "")
     }
 
     /// 410: a link whose time is over.
     pub(crate) fn link_expired() -> Self {
-        Self::new(
-            StatusCode::GONE,
-            "link_expired",
-            "This link is no longer valid",
-            "",
-        )
+        Self::new(StatusCode::GONE, "link_expired", "This link is no longer valid", "")
     }
 
     /// 405.
@@ -144,27 +112,15 @@ impl Problem {
 
     /// 412: somebody else changed it in the meantime.
     pub(crate) fn version_mismatch(now: i32) -> Self {
-        let detail = format!(
-            "It is at version {now}; read it again, and send its `ETag` as `If-Match`."
-        );
-        Self::new(
-            StatusCode::PRECONDITION_FAILED,
-            "version_mismatch",
-            "It was changed meanwhile",
-            detail,
-        )
-        .with_header(header::ETAG, &format!("\"{now}\""))
+        let detail = format!("It is at version {now}; read it again, and send its `ETag` as `If-Match`.");
+        Self::new(StatusCode::PRECONDITION_FAILED, "version_mismatch", "It was changed meanwhile", detail)
+            .with_header(header::ETAG, &format!("\"{now}\""))
     }
 
     /// 413.
     pub(crate) fn too_large(limit: usize) -> Self {
         let detail = format!("A body may have {} KiB at most.", limit / 1024);
-        Self::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "too_large",
-            "The body is too large",
-            detail,
-        )
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The body is too large", detail)
     }
 
     /// 415.
@@ -183,33 +139,20 @@ impl Problem {
             [one] => format!("{}: {}", one.field, one.message),
             many => format!("{} fields are wrong; `errors` names each.", many.len()),
         };
-        let mut problem = Self::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "invalid_fields",
-            "Fields are wrong",
-            detail,
-        );
+        let mut problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_fields", "Fields are wrong", detail);
         problem.0.errors = errors;
         problem
     }
 
     /// 422: one field is wrong.
     pub(crate) fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::fields(vec![FieldError {
-            field: field.into(),
-            message: message.into(),
-        }])
+        Self::fields(vec![FieldError { field: field.into(), message: message.into() }])
     }
 
     /// 503: something that is needed is away for now.
     pub(crate) fn unavailable(detail: impl Into<String>, retry_after_seconds: u32) -> Self {
-        Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "unavailable",
-            "Not available right now",
-            detail,
-        )
-        .with_header(header::RETRY_AFTER, &retry_after_seconds.to_string())
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not available right now", detail)
+            .with_header(header::RETRY_AFTER, &retry_after_seconds.to_string())
     }
 
     /// 500: a fault of ours. `why` goes to the log, under the reference that the answer shows.
@@ -282,10 +225,7 @@ impl IntoResponse for Problem {
 impl From<DbError> for Problem {
     fn from(error: DbError) -> Self {
         let away = |retry| {
-            Self::unavailable(
-                "The database cannot be reached right now. Nothing was changed; please try again.",
-                retry,
-            )
+            Self::unavailable("The database cannot be reached right now. Nothing was changed; please try again.", retry)
         };
         match &error {
             DbError::PoolTimedOut | DbError::PoolClosed | DbError::Io(_) | DbError::Tls(_) => {
@@ -304,18 +244,11 @@ impl From<DbError> for Problem {
                     // Lost a race with another transaction, or waited too long for it.
                     "40001" | "40P01" | "55P03" | "57014" => away(1),
                     // Characters that Postgres does not store.
-                    "22021" | "22P05" => {
-                        Self::unreadable("The request holds characters that cannot be stored.")
-                    }
+                    "22021" | "22P05" => Self::unreadable("The request holds characters that cannot be stored."),
                     _ => {
                         // Without the message's values: they may be personal data.
-                        let (table, rule) = (
-                            said.table().unwrap_or_default(),
-                            said.constraint().unwrap_or_default(),
-                        );
-                        Self::internal(&format!(
-                            "Postgres: SQLSTATE {code}, table {table:?}, constraint {rule:?}"
-                        ))
+                        let (table, rule) = (said.table().unwrap_or_default(), said.constraint().unwrap_or_default());
+                        Self::internal(&format!("Postgres: SQLSTATE {code}, table {table:?}, constraint {rule:?}"))
                     }
                 }
             }
@@ -339,21 +272,13 @@ mod tests {
         let response = problem.into_response();
         let (status, headers) = (response.status(), response.headers().clone());
         let body = to_bytes(response.into_body(), 10_000).await.expect("short");
-        (
-            status,
-            headers,
-            serde_json::from_slice(&body).expect("a problem is JSON"),
-        )
+        (status, headers, serde_json::from_slice(&body).expect("a problem is JSON"))
     }
 
     #[tokio::test]
     async fn a_problem_names_every_wrong_field() {
-        let wrong = |field: &str| FieldError {
-            field: field.into(),
-            message: "is wrong".into(),
-        };
-        let (status, headers, body) =
-            read(Problem::fields(vec![wrong("timing.times"), wrong("meaning")])).await;
+        let wrong = |field: &str| FieldError { field: field.into(), message: "is wrong".into() };
+        let (status, headers, body) = read(Problem::fields(vec![wrong("timing.times"), wrong("meaning")])).await;
         assert_eq!(status, 422);
         assert_eq!(headers[header::CONTENT_TYPE], "application/problem+json");
         assert_eq!(body["status"], 422);

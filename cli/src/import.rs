@@ -15,12 +15,13 @@ use pulsecal_core::ledger::NewJob;
 use pulsecal_core::process::Failure;
 use pulsecal_core::store::Scope;
 use pulsecal_core::store::organizations::{self, OrganizationRow};
+use pulsecal_core::store::reminders;
 use pulsecal_core::time::Zone;
 use serde::Serialize;
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use crate::output::Output;
+use crate::output::{Output, say};
 use crate::setup::{context, db};
 
 /// What to read.
@@ -34,6 +35,9 @@ pub enum Import {
         /// Into this organization; when there is just one, it is taken; when there is none, the file's first is made.
         #[arg(long)]
         org: Option<String>,
+        /// Into the organization of this name; it is made, in the zone of --zone, when there is none.
+        #[arg(long, conflicts_with = "org")]
+        new_org: Option<String>,
         /// The system that gave the ids, if you import from several.
         #[arg(long, default_value = "fhir")]
         source: String,
@@ -67,13 +71,15 @@ impl From<&Problem> for Line {
 /// # Errors
 /// A file that cannot be opened, an organization that there is not, Postgres.
 pub async fn run(what: Import, out: Output) -> Result<ExitCode, Failure> {
-    let Import::Fhir { file, org, source, zone } = what;
+    let Import::Fhir { file, org, new_org, source, zone } = what;
     let opened = File::open(&file).map_err(|error| Failure::new(format!("{}: {error}", file.display())))?;
     let zone =
         zone.map(|name| name.parse::<Zone>().map_err(|error| Failure::new(format!("--zone: {error}")))).transpose()?;
     let ctx = context()?;
-    let mut target = find_target(&ctx, org.as_deref(), &source).await?;
-    let plan = NewJob::of(&pulsecal_jobs::MaterialiseDoses {}).map_err(|error| Failure::new(error.to_string()))?;
+    let mut target = match new_org {
+        Some(name) => Some(Target { org: organization_named(&ctx, name, zone).await?, source: source.clone() }),
+        None => find_target(&ctx, org.as_deref(), &source).await?,
+    };
 
     // Reading blocks, storing does not; a bounded channel keeps what is in between small.
     let (send, mut entries) = mpsc::channel(64);
@@ -104,7 +110,7 @@ pub async fn run(what: Import, out: Output) -> Result<ExitCode, Failure> {
                 Record::Organization(_) => Some(make_organization(&ctx, &entry, zone, &source).await?),
                 _ => {
                     return Err(Failure::new(
-                        "there is no organization yet, and this file has none: make one first, or say --org",
+                        "there is no organization yet, and this file has none: make one with --new-org NAME --zone ZONE",
                     ));
                 }
             };
@@ -115,7 +121,7 @@ pub async fn run(what: Import, out: Output) -> Result<ExitCode, Failure> {
             left_out.push(line("skipped", "another organization; everything of this file goes into one".into()));
             continue;
         }
-        match imports::store(&ctx, target, &entry, &plan).await {
+        match imports::store(&ctx, target, &entry).await {
             Ok(note) => {
                 *stored.entry(entry.record.kind().as_str()).or_default() += 1;
                 left_out.extend(note.map(|reason| line("partial", reason)));
@@ -124,21 +130,25 @@ pub async fn run(what: Import, out: Output) -> Result<ExitCode, Failure> {
             Err(NotStored::Db(error)) => return Err(db(error)),
         }
     }
+    if let Some(target) = target.as_ref().filter(|_| !stored.is_empty()) {
+        let plan = NewJob::of(&pulsecal_jobs::MaterialiseDoses {}).map_err(|error| Failure::new(error.to_string()))?;
+        let mut tx = ctx.begin(Scope::Platform).await.map_err(db)?;
+        reminders::plan_soon(&mut tx, target.org, plan).await.map_err(db)?;
+        tx.commit().await.map_err(db)?;
+    }
     let ignored = reading.await.map_err(|error| Failure::new(format!("reading the file failed: {error}")))?;
     if out.json {
         out.one(&json!({"stored": stored, "left_out": left_out, "not_used": ignored, "organization": target.map(|target| target.org)}), "");
     } else {
         for (kind, count) in &stored {
-            println!("{count:>8}  {kind}");
+            say(&format!("{count:>8}  {kind}"));
         }
         if !ignored.is_empty() {
-            println!(
-                "Not used by PulseCal: {}",
-                ignored.iter().map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>().join(", ")
-            );
+            let all = ignored.iter().map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>().join(", ");
+            say(&format!("Not used by PulseCal: {all}"));
         }
         if !left_out.is_empty() {
-            println!("\nNot understood:");
+            say("\nNot understood:");
             out.rows(&["effect", "resource", "path", "reason"], &left_out);
         }
     }
@@ -176,19 +186,32 @@ async fn make_organization(
 ) -> Result<Target, Failure> {
     let Record::Organization(record) = &entry.record else { return Err(Failure::new("no organization")) };
     let zone = record.zone.map(|zone| zone.name().to_owned()).or(fallback.map(|zone| zone.name().to_owned()));
-    let zone = zone.ok_or_else(|| {
-        Failure::new("the file's organization has no zone: say it with --zone, as in --zone Europe/Berlin")
-    })?;
+    let org = put_organization(ctx, record.name.clone(), zone, record.phone.clone()).await?;
+    Ok(Target { org, source: source.to_owned() })
+}
+
+async fn organization_named(ctx: &Context, name: String, zone: Option<Zone>) -> Result<OrgId, Failure> {
     let mut tx = ctx.begin(Scope::Platform).await.map_err(db)?;
-    let row = OrganizationRow {
-        id: tx.new_id(),
-        name: record.name.clone(),
-        discreet_name: None,
-        zone,
-        phone: record.phone.clone(),
-    };
+    let known = organizations::all(tx.conn()).await.map_err(db)?.into_iter().find(|row| row.name == name);
+    drop(tx);
+    match known {
+        Some(row) => Ok(row.id),
+        None => put_organization(ctx, name, zone.map(|zone| zone.name().to_owned()), None).await,
+    }
+}
+
+async fn put_organization(
+    ctx: &Context,
+    name: String,
+    zone: Option<String>,
+    phone: Option<String>,
+) -> Result<OrgId, Failure> {
+    let zone =
+        zone.ok_or_else(|| Failure::new("a new organization needs a zone: --zone, as in --zone Europe/Berlin"))?;
+    let mut tx = ctx.begin(Scope::Platform).await.map_err(db)?;
+    let row = OrganizationRow { id: tx.new_id(), name, discreet_name: None, zone, phone };
     let now = tx.now();
     organizations::put(tx.conn(), &row, now).await.map_err(db)?;
     tx.commit().await.map_err(db)?;
-    Ok(Target { org: row.id, source: source.to_owned() })
+    Ok(row.id)
 }

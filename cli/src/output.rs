@@ -1,7 +1,16 @@
 //! How results are shown: a table for people, JSON for programs.
 
+use std::io::Write;
+
 use serde::Serialize;
 use serde_json::Value;
+
+/// Prints a line. Who reads may stop reading, as `head` does; then there is nobody left to tell.
+pub fn say(line: &str) {
+    if writeln!(std::io::stdout().lock(), "{line}").is_err() {
+        std::process::exit(0);
+    }
+}
 
 /// How to show results.
 #[derive(Clone, Copy, Debug)]
@@ -15,7 +24,7 @@ impl Output {
     pub fn rows<T: Serialize>(self, columns: &[&str], rows: &[T]) {
         let values: Vec<Value> = rows.iter().map(|row| serde_json::to_value(row).unwrap_or(Value::Null)).collect();
         if self.json {
-            println!("{}", Value::Array(values));
+            say(&Value::Array(values).to_string());
             return;
         }
         let cell = |row: &Value, column: &str| match &row[column] {
@@ -30,23 +39,23 @@ impl Output {
             .collect();
         let print = |cells: &mut dyn Iterator<Item = &str>| {
             let line: Vec<String> = cells.zip(&widths).map(|(text, width)| format!("{text:width$}")).collect();
-            println!("{}", line.join("  ").trim_end());
+            say(line.join("  ").trim_end());
         };
         print(&mut columns.iter().copied());
         for line in &lines {
             print(&mut line.iter().map(String::as_str));
         }
         if lines.is_empty() {
-            println!("(none)");
+            say("(none)");
         }
     }
 
     /// Shows one thing: as JSON, or as the sentence.
     pub fn one<T: Serialize>(self, value: &T, sentence: &str) {
         if self.json {
-            println!("{}", serde_json::to_value(value).unwrap_or(Value::Null));
+            say(&serde_json::to_value(value).unwrap_or(Value::Null).to_string());
         } else {
-            println!("{sentence}");
+            say(sentence);
         }
     }
 }

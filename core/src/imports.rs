@@ -8,7 +8,6 @@ use crate::context::Context;
 use crate::doses::Timing;
 use crate::fhir::{Entry, Identifier, Kind, Link, PrescriptionRecord, PrescriptionStatus, Record};
 use crate::ids::OrgId;
-use crate::ledger::NewJob;
 use crate::store::import::{self, Foreign, PersonRow, PrescriptionRow, VisitRow};
 use crate::store::organizations::{self, OrganizationRow};
 use crate::store::{DbError, Scope, Tx};
@@ -33,11 +32,12 @@ pub enum NotStored {
     Db(#[from] DbError),
 }
 
-/// Stores one resource in one transaction. Returns what was left out, in words.
+/// Stores one resource in one transaction. Returns what was left out, in words. Reminders are marked for planning; the
+/// caller has them planned soon when the import is through, and the planner's schedule finds them in any case.
 ///
 /// # Errors
 /// [`NotStored`]; nothing of this resource went in then.
-pub async fn store(ctx: &Context, target: &Target, entry: &Entry, plan: &NewJob) -> Result<Option<String>, NotStored> {
+pub async fn store(ctx: &Context, target: &Target, entry: &Entry) -> Result<Option<String>, NotStored> {
     let mut tx = ctx.begin(Scope::Org(target.org)).await?;
     let kind = entry.record.kind();
     let me = foreign(target, kind, entry.record.source_id().as_str());
@@ -115,9 +115,6 @@ pub async fn store(ctx: &Context, target: &Target, entry: &Entry, plan: &NewJob)
     };
     let identifiers: Vec<(String, String)> = entry.record.identifiers().iter().map(pair).collect();
     import::set_identifiers(tx.conn(), target.org, subject_type, id, &identifiers).await?;
-    if matches!(entry.record, Record::Prescription(_) | Record::Patient(_) | Record::Organization(_)) {
-        tx.enqueue_all(vec![plan.clone()]).await?;
-    }
     tx.commit().await?;
     Ok(left_out)
 }

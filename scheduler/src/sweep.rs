@@ -35,9 +35,12 @@ enum SweepError {
     Belt(#[from] BeltError),
 }
 
+/// How far a list was fed, and when the front was last read.
+type Place = (Option<(DateTime<Utc>, JobId)>, Option<Instant>);
+
 #[derive(Default)]
 struct Places {
-    at: HashMap<(Queue, i16), (Option<(DateTime<Utc>, JobId)>, Option<Instant>)>,
+    at: HashMap<(Queue, i16), Place>,
     epoch: Option<(String, Instant)>,
 }
 

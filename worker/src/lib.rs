@@ -5,4 +5,4 @@ mod finisher;
 mod process;
 mod runner;
 
-pub use process::run;
+pub use process::{run, run_with};

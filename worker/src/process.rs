@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use pulsecal_core::ledger::Registry;
 use pulsecal_core::process::{Failure, Process};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -23,10 +24,22 @@ const RECORDING_TIME: Duration = Duration::from_secs(5);
 /// # Errors
 /// A worker that ended without being told to.
 pub async fn run(process: Process) -> Result<(), Failure> {
+    run_with(process, pulsecal_jobs::registry()).await
+}
+
+/// As [`run`], with other kinds of jobs: for measuring.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with(process: Process, registry: Registry) -> Result<(), Failure> {
     let (ended, finishing) = finisher::channel();
-    let finisher = tokio::spawn(finisher::run(process.ctx.clone(), finishing, process.health.watch("finisher", Duration::from_secs(60))));
+    let finisher = tokio::spawn(finisher::run(
+        process.ctx.clone(),
+        finishing,
+        process.health.watch("finisher", Duration::from_secs(60)),
+    ));
     let give_up = CancellationToken::new();
-    let runner = Runner::new(process.ctx.clone(), Arc::new(pulsecal_jobs::registry()), ended, give_up.clone());
+    let runner = Runner::new(process.ctx.clone(), Arc::new(registry), ended, give_up.clone());
     let mut running = Running::default();
     let mut queues: Vec<QueueBelt> = Vec::new();
     for (&queue, &slots) in &process.config.worker_queues.0 {
@@ -47,6 +60,7 @@ pub async fn run(process: Process) -> Result<(), Failure> {
 
     let mut outcome = Ok(());
     tokio::select! {
+        biased; // after the stop, workers end as they should
         () = process.stop.cancelled() => {}
         Some(ended) = running.workers.join_next() => {
             outcome = Err(Failure::new(format!("an apalis worker ended by itself: {ended:?}")));

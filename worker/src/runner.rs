@@ -29,12 +29,7 @@ struct Parts {
 
 impl Runner {
     /// Puts the parts together.
-    pub fn new(
-        ctx: Context,
-        registry: Arc<Registry>,
-        ended: Ended,
-            give_up: CancellationToken,
-    ) -> Self {
+    pub fn new(ctx: Context, registry: Arc<Registry>, ended: Ended, give_up: CancellationToken) -> Self {
         Self(Arc::new(Parts { ctx, registry, ended, give_up }))
     }
 
@@ -67,13 +62,19 @@ impl Runner {
         let policy = &kind.policy;
         let span =
             tracing::info_span!("job", job.id = %job.fence.job, job.kind = kind.name, job.attempt = job.fence.attempt);
-        let run =
-            kind.run(&job.args, RunContext::new(self.0.ctx.clone(), job.fence, job.fence.attempt >= job.max_attempts));
-        let mut task = tokio::spawn(timeout(policy.timeout, run).instrument(span.clone()));
+        let run = RunContext::new(self.0.ctx.clone(), job.fence, job.fence.attempt >= job.max_attempts);
+        let (runs, args) = (*kind, job.args);
+        // Args are read within the task too, so that nothing of a job's own can take the worker down.
+        let work = async move { timeout(runs.policy.timeout, runs.run(&args, run)).await };
+        let mut task = tokio::spawn(work.instrument(span.clone()));
         let result = tokio::select! {
             biased;
             result = &mut task => Some(result),
-            () = self.0.give_up.cancelled() => None,
+            () = self.0.give_up.cancelled() => {
+                task.abort();
+                // Given back when it stands still, or another would run it at the same time. It may also have ended just now.
+                timeout(LETTING_GO, &mut task).await.ok()
+            }
         };
         let now = self.0.ctx.clock.now();
         let wait_until =

@@ -11,9 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use pulsecal_core::doses::answer::{Answered, answer};
 use pulsecal_core::links::{DoseLink, LinkError};
-use pulsecal_core::mail::{
-    DoseAnswer, DoseAnsweredView, DoseChoice, DoseForm, DosePageView, SNOOZE_MINUTES,
-};
+use pulsecal_core::mail::{DoseAnswer, DoseAnsweredView, DoseChoice, DoseForm, DosePageView, SNOOZE_MINUTES};
 use pulsecal_core::send::dose_facts;
 use pulsecal_core::store::Scope;
 use pulsecal_core::store::send::{DoseSubject, dose_subjects};
@@ -26,9 +24,7 @@ use crate::problem::Problem;
 
 /// The routes under `/p/d`.
 pub(super) fn router() -> Router<App> {
-    Router::new()
-        .route("/p/d/{token}", get(show).post(record))
-        .route("/p/d/{token}/done", get(done))
+    Router::new().route("/p/d/{token}", get(show).post(record)).route("/p/d/{token}/done", get(done))
 }
 
 /// A token as it stands in the path.
@@ -56,16 +52,8 @@ impl Open {
         // The dose was dropped from its plan, or nobody is to be reminded any more: the link was good, its time is over.
         let subject = found.remove(&link.dose).filter(|subject| subject.reachable);
         let subject = subject.ok_or_else(Problem::link_expired)?;
-        let zone = subject
-            .zone
-            .parse()
-            .map_err(|_| Problem::internal("a dose's zone is none"))?;
-        Ok(Self {
-            token,
-            link,
-            subject,
-            zone,
-        })
+        let zone = subject.zone.parse().map_err(|_| Problem::internal("a dose's zone is none"))?;
+        Ok(Self { token, link, subject, zone })
     }
 
     fn path(&self, app: &App) -> String {
@@ -80,12 +68,7 @@ impl Open {
         problem: Option<&str>,
     ) -> Result<Response, Problem> {
         let facts = dose_facts(&self.subject, self.zone, self.subject.step);
-        let form = DoseForm {
-            action: &self.path(app),
-            token: &form_token(&self.token),
-            preselected,
-            problem,
-        };
+        let form = DoseForm { action: &self.path(app), token: &form_token(&self.token), preselected, problem };
         page(app, status, "dose_answer", &DosePageView::new(&facts, form), "")
     }
 }
@@ -95,11 +78,7 @@ fn form_token(token: &str) -> String {
     fingerprint(&["dose form", token])
 }
 
-async fn show(
-    State(app): State<App>,
-    token: Token,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Problem> {
+async fn show(State(app): State<App>, token: Token, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let open = Open::read(&app, token).await?;
     let query = query.unwrap_or_default();
     let choice = value_of(query.as_bytes(), "choice").and_then(|word| DoseChoice::from_query(&word));
@@ -159,7 +138,5 @@ async fn done(State(app): State<App>, token: Token) -> Result<Response, Problem>
 
 /// The value of a form's or query's field; the first one, and other fields do not matter.
 fn value_of(encoded: &[u8], name: &str) -> Option<String> {
-    url::form_urlencoded::parse(encoded)
-        .find(|(given, _)| given == name)
-        .map(|(_, value)| value.into_owned())
+    url::form_urlencoded::parse(encoded).find(|(given, _)| given == name).map(|(_, value)| value.into_owned())
 }

@@ -61,12 +61,7 @@ fn names_this_machine(headers: &HeaderMap, public_host: &str) -> bool {
     }
 }
 
-async fn list(
-    _: Local,
-    State(app): State<App>,
-    headers: HeaderMap,
-    mut params: Params,
-) -> Result<Response, Problem> {
+async fn list(_: Local, State(app): State<App>, headers: HeaderMap, mut params: Params) -> Result<Response, Problem> {
     let limit = params.parsed::<i64>("limit").unwrap_or(USUAL).clamp(1, MOST);
     params.finish()?;
     let mut tx = app.ctx.begin(Scope::Orgs(&[])).await?;
@@ -96,12 +91,7 @@ async fn one(app: &App, id: Uuid) -> Result<(mailbox::InboxLine, Vec<u8>), Probl
     found.ok_or_else(|| Problem::not_found("There is no such mail."))
 }
 
-async fn show(
-    _: Local,
-    State(app): State<App>,
-    Id(id): Id<Uuid>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
+async fn show(_: Local, State(app): State<App>, Id(id): Id<Uuid>, headers: HeaderMap) -> Result<Response, Problem> {
     let (line, raw) = one(&app, id).await?;
     let parsed = MessageParser::default().parse(&raw);
     let text = parsed.as_ref().and_then(|mail| mail.body_text(0)).unwrap_or_default();

@@ -18,30 +18,16 @@ pub(crate) fn router() -> Router<App> {
 }
 
 /// A page from its template, with a policy that lets it load nothing but its own style. `more` is added to the policy.
-fn page<V: Serialize>(
-    app: &App,
-    status: StatusCode,
-    name: &str,
-    view: &V,
-    more: &str,
-) -> Result<Response, Problem> {
-    let nonce: String = app.ctx.ids.secret()[..16]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    let html = app
-        .ctx
-        .templates
-        .render_page(name, &nonce, view)
-        .map_err(|error| Problem::internal(&error.to_string()))?;
+fn page<V: Serialize>(app: &App, status: StatusCode, name: &str, view: &V, more: &str) -> Result<Response, Problem> {
+    let nonce: String = app.ctx.ids.secret()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    let html =
+        app.ctx.templates.render_page(name, &nonce, view).map_err(|error| Problem::internal(&error.to_string()))?;
     let policy = format!(
         "default-src 'none'; style-src 'nonce-{nonce}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'{more}"
     );
     let mut response = (status, Html(html)).into_response();
     let policy = HeaderValue::from_str(&policy).map_err(|error| Problem::internal(&error.to_string()))?;
-    response
-        .headers_mut()
-        .insert(header::CONTENT_SECURITY_POLICY, policy);
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
     Ok(response)
 }
 

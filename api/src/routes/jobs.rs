@@ -20,11 +20,7 @@ pub(super) fn router() -> Router<App> {
     Router::new().route("/jobs", get(list))
 }
 
-async fn list(
-    access: Access,
-    State(app): State<App>,
-    mut params: Params,
-) -> Result<Response, Problem> {
+async fn list(access: Access, State(app): State<App>, mut params: Params) -> Result<Response, Problem> {
     let tenant = access.allow(TokenScope::JobsRead)?;
     let wanted: Wanted<Uuid> = paging::wanted(&mut params);
     let state = params.one_of("state", &JOB_STATES);

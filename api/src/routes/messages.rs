@@ -19,11 +19,7 @@ pub(super) fn router() -> Router<App> {
     Router::new().route("/messages", get(list))
 }
 
-async fn list(
-    access: Access,
-    State(app): State<App>,
-    mut params: Params,
-) -> Result<Response, Problem> {
+async fn list(access: Access, State(app): State<App>, mut params: Params) -> Result<Response, Problem> {
     let tenant = access.allow(TokenScope::MessagesRead)?;
     let wanted: Wanted<Before> = paging::wanted(&mut params);
     let state = params.one_of("state", &MESSAGE_STATES);
@@ -32,9 +28,6 @@ async fn list(
     let mut tx = tenant.begin(&app).await?;
     let rows = listing::messages(tx.conn(), tenant.org(), state, patient, wanted.after, wanted.rows).await?;
     tx.commit().await?;
-    let place = |row: &listing::MessageLine| Before {
-        at: row.created_at,
-        id: row.id.0,
-    };
+    let place = |row: &listing::MessageLine| Before { at: row.created_at, id: row.id.0 };
     Ok(wanted.page(rows, place, |row| row).into_response())
 }

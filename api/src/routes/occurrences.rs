@@ -9,8 +9,8 @@ use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use pulsecal_core::doses::planner::{self, Unplannable};
 use pulsecal_core::doses::{PlanError, Planned, Shift, occurrences};
 use pulsecal_core::ids::{OccurrenceId, ReminderId};
-use pulsecal_core::store::reminders::{self, StoredOccurrence};
 use pulsecal_core::store::doses;
+use pulsecal_core::store::reminders::{self, StoredOccurrence};
 use pulsecal_core::time::{Zone, tzdb_version};
 use pulsecal_core::tokens::TokenScope;
 use serde::Serialize;
@@ -127,10 +127,9 @@ async fn list(
     let stored = reminders::stored_at(tx.conn(), id, &slots).await?;
     tx.commit().await?;
     let mut stored: HashMap<_, _> = stored.into_iter().map(|row| (row.slot, row)).collect();
-    let items = planned.iter().map(|dose| Occurrence {
-        stored: stored.remove(&dose.slot).map(Stored::from),
-        ..occurrence(dose, rule.zone)
-    });
+    let items = planned
+        .iter()
+        .map(|dose| Occurrence { stored: stored.remove(&dose.slot).map(Stored::from), ..occurrence(dose, rule.zone) });
     Ok(Json(Shown {
         reminder_id: id,
         from,

@@ -27,9 +27,7 @@ use crate::problem::Problem;
 
 /// The routes.
 pub(super) fn router() -> Router<App> {
-    Router::new()
-        .route("/patients", get(list))
-        .route("/patients/{id}", get(one).patch(change))
+    Router::new().route("/patients", get(list)).route("/patients/{id}", get(one).patch(change))
 }
 
 /// An identifier, as it is shown.
@@ -42,11 +40,8 @@ pub(super) struct Identifier {
 /// Takes out of all identifiers those of one row.
 pub(super) fn identifiers_of(all: &mut Vec<IdentifierRow>, subject: Uuid) -> Vec<Identifier> {
     let own = all.extract_if(.., |row| row.subject == subject);
-    own.map(|row| Identifier {
-        system: Some(row.system).filter(|system| !system.is_empty()),
-        value: row.value,
-    })
-    .collect()
+    own.map(|row| Identifier { system: Some(row.system).filter(|system| !system.is_empty()), value: row.value })
+        .collect()
 }
 
 /// A patient, as it is shown.
@@ -99,41 +94,28 @@ fn missing() -> Problem {
     Problem::not_found("There is no such patient.")
 }
 
-async fn list(
-    access: Access,
-    State(app): State<App>,
-    mut params: Params,
-) -> Result<Response, Problem> {
+async fn list(access: Access, State(app): State<App>, mut params: Params) -> Result<Response, Problem> {
     let tenant = access.allow(TokenScope::PatientsRead)?;
     let wanted: Wanted<Uuid> = paging::wanted(&mut params);
     let by_identifier = params.parsed::<IdentifierFilter>("identifier");
     let name = params.text("name");
     params.finish()?;
-    let filter = PatientFilter {
-        identifier: by_identifier.as_ref().map(identifier),
-        name: name.as_deref(),
-    };
+    let filter = PatientFilter { identifier: by_identifier.as_ref().map(identifier), name: name.as_deref() };
     let mut tx = tenant.begin(&app).await?;
     let after = wanted.after.map(PersonId);
     let rows = people::patients(tx.conn(), tenant.org(), filter, after, wanted.rows).await?;
     let ids: Vec<Uuid> = rows.iter().map(|row| row.id.0).collect();
-    let mut identifiers =
-        people::identifiers(tx.conn(), tenant.org(), "person", &ids).await?;
+    let mut identifiers = people::identifiers(tx.conn(), tenant.org(), "person", &ids).await?;
     tx.commit().await?;
     let show = |row| Shown::of(row, &mut identifiers);
     Ok(wanted.page(rows, |row| row.id.0, show).into_response())
 }
 
-async fn one(
-    access: Access,
-    State(app): State<App>,
-    Id(id): Id<PersonId>,
-) -> Result<Response, Problem> {
+async fn one(access: Access, State(app): State<App>, Id(id): Id<PersonId>) -> Result<Response, Problem> {
     let tenant = access.allow(TokenScope::PatientsRead)?;
     let mut tx = tenant.begin(&app).await?;
     let row = people::patient(tx.conn(), id).await?.ok_or_else(missing)?;
-    let mut identifiers =
-        people::identifiers(tx.conn(), tenant.org(), "person", &[id.0]).await?;
+    let mut identifiers = people::identifiers(tx.conn(), tenant.org(), "person", &[id.0]).await?;
     tx.commit().await?;
     Ok(versioned(row.version, &Shown::of(row, &mut identifiers)))
 }
@@ -204,7 +186,8 @@ impl Change {
             None => {}
         }
         if row.privacy_level == 3 && row.medicine_opt_in_at.is_none() {
-            let message = "level 3 names the medicine in mail: it needs the patient's yes, as \"medicine_opt_in\": true";
+            let message =
+                "level 3 names the medicine in mail: it needs the patient's yes, as \"medicine_opt_in\": true";
             return Err(Problem::field("privacy_level", message));
         }
         row.active = self.active.unwrap_or(row.active);
@@ -229,9 +212,7 @@ fn is_language_tag(text: &str) -> bool {
     (2..=3).contains(&language.len())
         && language.bytes().all(|byte| byte.is_ascii_alphabetic())
         && text.len() <= 35
-        && parts.all(|part| {
-            (2..=8).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_alphanumeric())
-        })
+        && parts.all(|part| (2..=8).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
 async fn change(
@@ -259,8 +240,7 @@ async fn change(
             plan_soon(&mut tx, &tenant).await?;
         }
     }
-    let mut identifiers =
-        people::identifiers(tx.conn(), tenant.org(), "person", &[id.0]).await?;
+    let mut identifiers = people::identifiers(tx.conn(), tenant.org(), "person", &[id.0]).await?;
     tx.commit().await?;
     let shown = Shown::of(row, &mut identifiers);
     Ok((super::etag(shown.version), Json(shown)).into_response())

@@ -71,43 +71,29 @@ fn missing() -> Problem {
     Problem::not_found("There is no such prescription.")
 }
 
-async fn list(
-    access: Access,
-    State(app): State<App>,
-    mut params: Params,
-) -> Result<Response, Problem> {
+async fn list(access: Access, State(app): State<App>, mut params: Params) -> Result<Response, Problem> {
     let tenant = access.allow(TokenScope::PrescriptionsRead)?;
     let wanted: Wanted<Uuid> = paging::wanted(&mut params);
     let patient = params.parsed::<PersonId>("patient");
     let by_identifier = params.parsed::<IdentifierFilter>("identifier");
     let status = params.one_of("status", &prescriptions::STATUSES);
     params.finish()?;
-    let filter = PrescriptionFilter {
-        patient,
-        identifier: by_identifier.as_ref().map(identifier),
-        status,
-    };
+    let filter = PrescriptionFilter { patient, identifier: by_identifier.as_ref().map(identifier), status };
     let mut tx = tenant.begin(&app).await?;
     let after = wanted.after.map(PrescriptionId);
     let rows = prescriptions::list(tx.conn(), tenant.org(), filter, after, wanted.rows).await?;
     let ids: Vec<Uuid> = rows.iter().map(|row| row.id.0).collect();
-    let mut identifiers =
-        people::identifiers(tx.conn(), tenant.org(), "prescription", &ids).await?;
+    let mut identifiers = people::identifiers(tx.conn(), tenant.org(), "prescription", &ids).await?;
     tx.commit().await?;
     let show = |row| Shown::of(row, &mut identifiers);
     Ok(wanted.page(rows, |row| row.id.0, show).into_response())
 }
 
-async fn one(
-    access: Access,
-    State(app): State<App>,
-    Id(id): Id<PrescriptionId>,
-) -> Result<Response, Problem> {
+async fn one(access: Access, State(app): State<App>, Id(id): Id<PrescriptionId>) -> Result<Response, Problem> {
     let tenant = access.allow(TokenScope::PrescriptionsRead)?;
     let mut tx = tenant.begin(&app).await?;
     let row = prescriptions::one(tx.conn(), id).await?.ok_or_else(missing)?;
-    let mut identifiers =
-        people::identifiers(tx.conn(), tenant.org(), "prescription", &[id.0]).await?;
+    let mut identifiers = people::identifiers(tx.conn(), tenant.org(), "prescription", &[id.0]).await?;
     tx.commit().await?;
     Ok(versioned(row.version, &Shown::of(row, &mut identifiers)))
 }
@@ -137,21 +123,11 @@ impl NewPrescription {
         let (Some(patient), Some(medicine)) = (patient, medicine) else {
             return Err(Problem::internal("a required field was missing and not recorded"));
         };
-        Ok(Self {
-            patient,
-            prescriber,
-            medicine,
-            dosage: dosage.unwrap_or_default(),
-            timing,
-        })
+        Ok(Self { patient, prescriber, medicine, dosage: dosage.unwrap_or_default(), timing })
     }
 }
 
-async fn write(
-    access: Access,
-    State(app): State<App>,
-    body: JsonBody,
-) -> Result<Response, Problem> {
+async fn write(access: Access, State(app): State<App>, body: JsonBody) -> Result<Response, Problem> {
     let tenant = access.allow(TokenScope::PrescriptionsWrite)?;
     let new = NewPrescription::read(body.fields()?)?;
     let mut tx = tenant.begin(&app).await?;
@@ -214,8 +190,7 @@ async fn stop(
             plan_soon(&mut tx, &tenant).await?;
         }
     }
-    let mut identifiers =
-        people::identifiers(tx.conn(), tenant.org(), "prescription", &[id.0]).await?;
+    let mut identifiers = people::identifiers(tx.conn(), tenant.org(), "prescription", &[id.0]).await?;
     tx.commit().await?;
     Ok(versioned(row.version, &Shown::of(row, &mut identifiers)))
 }

@@ -8,8 +8,8 @@ use axum::routing::get;
 use chrono::{DateTime, Utc};
 use pulsecal_core::doses::{TimeMeaning, Timing};
 use pulsecal_core::ids::{PersonId, PrescriptionId, ReminderId};
-use pulsecal_core::store::reminders::{self, Reminder, ReminderFilter};
 use pulsecal_core::store::prescriptions;
+use pulsecal_core::store::reminders::{self, Reminder, ReminderFilter};
 use pulsecal_core::time::Zone;
 use pulsecal_core::tokens::TokenScope;
 use serde::Serialize;
@@ -83,11 +83,7 @@ pub(super) fn missing() -> Problem {
     Problem::not_found("There is no such reminder.")
 }
 
-async fn list(
-    access: Access,
-    State(app): State<App>,
-    mut params: Params,
-) -> Result<Response, Problem> {
+async fn list(access: Access, State(app): State<App>, mut params: Params) -> Result<Response, Problem> {
     let tenant = access.allow(TokenScope::RemindersRead)?;
     let wanted: Wanted<Uuid> = paging::wanted(&mut params);
     let filter = ReminderFilter {
@@ -103,11 +99,7 @@ async fn list(
     Ok(wanted.page(rows, |row| row.id.0, Shown::from).into_response())
 }
 
-async fn one(
-    access: Access,
-    State(app): State<App>,
-    Id(id): Id<ReminderId>,
-) -> Result<Response, Problem> {
+async fn one(access: Access, State(app): State<App>, Id(id): Id<ReminderId>) -> Result<Response, Problem> {
     let tenant = access.allow(TokenScope::RemindersRead)?;
     let mut tx = tenant.begin(&app).await?;
     let row = reminders::one(tx.conn(), id).await?.ok_or_else(missing)?;
@@ -207,11 +199,7 @@ fn word(meaning: TimeMeaning) -> &'static str {
     }
 }
 
-async fn set(
-    access: Access,
-    State(app): State<App>,
-    body: JsonBody,
-) -> Result<Response, Problem> {
+async fn set(access: Access, State(app): State<App>, body: JsonBody) -> Result<Response, Problem> {
     let tenant = access.allow(TokenScope::RemindersWrite)?;
     let mut fields = body.fields()?;
     let prescription = fields.required::<PrescriptionId>("prescription_id");
@@ -262,11 +250,7 @@ impl Said {
     /// As [`Said::read`], for a reminder that is new.
     fn read_new(fields: &mut Fields) -> Self {
         let (timing, meaning) = (fields.required("timing"), fields.required("meaning"));
-        Self {
-            timing,
-            meaning,
-            ..Self::read(fields)
-        }
+        Self { timing, meaning, ..Self::read(fields) }
     }
 }
 

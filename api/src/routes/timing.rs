@@ -12,17 +12,9 @@ pub(super) fn check(fields: &mut Fields, timing: &Timing) {
 }
 
 /// Checks a timing with what its times are to mean and the least time between doses.
-pub(super) fn check_rule(
-    fields: &mut Fields,
-    timing: &Timing,
-    meaning: TimeMeaning,
-    min_interval_seconds: i32,
-) {
+pub(super) fn check_rule(fields: &mut Fields, timing: &Timing, meaning: TimeMeaning, min_interval_seconds: i32) {
     let interval = TimeDelta::seconds(i64::from(min_interval_seconds));
-    record(
-        fields,
-        validate_rule(timing, meaning, interval).err().unwrap_or_default(),
-    );
+    record(fields, validate_rule(timing, meaning, interval).err().unwrap_or_default());
 }
 
 fn record(fields: &mut Fields, problems: Vec<FieldProblem>) {

@@ -44,7 +44,7 @@ impl Role {
     fn grace(self) -> Duration {
         match self {
             Self::Scheduler | Self::Api => Duration::from_secs(12),
-            Self::Worker => Duration::from_secs(35),
+            Self::Worker => Duration::from_secs(45),
         }
     }
 }

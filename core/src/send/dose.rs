@@ -32,15 +32,21 @@ const BATCH: usize = 256;
 pub struct DoseSender {
     promise: Batcher<(DoseStep, Fence), Result<Promise, String>>,
     record: Batcher<(Recorded, Finish), Result<(), String>>,
-    parts: Arc<Parts>,
+    parts: Arc<DoseParts>,
 }
 
-struct Parts {
-    mailer: Mailer,
-    templates: Templates,
-    links: Links,
-    from: EmailAddress,
-    clock: Clock,
+/// What the messages of doses are made with.
+pub struct DoseParts {
+    /// Where they go.
+    pub mailer: Mailer,
+    /// What they look like.
+    pub templates: Templates,
+    /// Signs their links.
+    pub links: Links,
+    /// Who they are from.
+    pub from: EmailAddress,
+    /// When they are written.
+    pub clock: Clock,
 }
 
 enum Promise {
@@ -51,17 +57,9 @@ enum Promise {
 }
 
 impl DoseSender {
-    /// Puts the parts together and starts the batches.
-    pub fn start(
-        db: &Db,
-        clock: Clock,
-        ids: Ids,
-        mailer: Mailer,
-        templates: Templates,
-        links: Links,
-        from: EmailAddress,
-    ) -> Self {
-        let domain: Arc<str> = from.domain().into();
+    /// Starts the batches over `db`.
+    pub fn start(db: &Db, ids: Ids, parts: DoseParts) -> Self {
+        let domain: Arc<str> = parts.from.domain().into();
         let (promise_db, record_db) = (db.clone(), db.clone());
         let promise = Batcher::start(BATCH, 2, move |asked: Vec<(DoseStep, Fence)>| {
             let (db, domain) = (promise_db.clone(), domain.clone());
@@ -75,7 +73,7 @@ impl DoseSender {
                 vec![answer; count]
             }
         });
-        Self { promise, record, parts: Arc::new(Parts { mailer, templates, links, from, clock }) }
+        Self { promise, record, parts: Arc::new(parts) }
     }
 
     /// Sends one message of one dose, if it is still right to, and finishes its job with it.
@@ -92,75 +90,43 @@ impl DoseSender {
             Promise::Fenced => return Ok(Verdict::Settled),
         };
         let now = self.parts.clock.now();
+        let this = Try { step, fence, id };
         let delivery = match self.parts.mail_of(&subject, step, id, now) {
             Ok(mail) => self.parts.mailer.deliver(&mail).await,
-            Err(why) => return self.close(step, fence, id, "failed", None, Some(why.clone()), Ending::Dead(why)).await,
+            Err(why) => return self.failed(this, why).await,
         };
-        match delivery {
-            Delivery::Accepted { reply } => self.close(step, fence, id, "sent", Some(reply), None, Ending::Done).await,
-            Delivery::Uncertain { reason } => {
-                tracing::warn!(job.id = %fence.job, dose.id = %step.occurrence, reason, "send.uncertain: the server may have taken this message; it is not sent again");
-                self.close(step, fence, id, "uncertain", None, Some(reason), Ending::Done).await
+        let why = match delivery {
+            Delivery::Accepted { reply } => {
+                self.recorded((this.ends_as("sent", Some(reply), None), Finish { fence, ending: Ending::Done })).await;
+                return Ok(Verdict::Settled);
             }
-            Delivery::Refused { permanent, code, stage, text } if permanent && !stage.is_session() => {
-                let why = format!("the mail server refused it for good: {code} {text}");
-                self.close(step, fence, id, "failed", None, Some(why.clone()), Ending::Dead(why)).await
+            Delivery::Uncertain { reason } => {
+                tracing::warn!(job.id = %fence.job, dose.id = %step.occurrence, reason,
+                    "send.uncertain: the server may have taken this message; it is not sent again");
+                let recorded = this.ends_as("uncertain", None, Some(reason));
+                self.recorded((recorded, Finish { fence, ending: Ending::Done })).await;
+                return Ok(Verdict::Settled);
+            }
+            Delivery::Refused { permanent: true, code, stage, text } if !stage.is_session() => {
+                return self.failed(this, format!("the mail server refused it for good: {code} {text}")).await;
             }
             Delivery::Refused { code, stage, text, .. } => {
-                self.again(
-                    step,
-                    fence,
-                    id,
-                    format!("the mail server refused it for now ({}): {code} {text}", stage.as_str()),
-                    last_attempt,
-                )
-                .await
+                format!("the mail server refused it for now ({}): {code} {text}", stage.as_str())
             }
-            Delivery::NotSent { stage, reason } => {
-                self.again(step, fence, id, format!("not sent ({}): {reason}", stage.as_str()), last_attempt).await
-            }
-        }
-    }
-
-    /// Nothing was sent: the message waits for the next attempt, or has failed with the last.
-    async fn again(
-        &self,
-        step: DoseStep,
-        fence: Fence,
-        id: MessageRowId,
-        why: String,
-        last_attempt: bool,
-    ) -> JobResult {
-        if last_attempt {
-            return self.close(step, fence, id, "failed", None, Some(why.clone()), Ending::Dead(why)).await;
-        }
-        // The runner finishes the job as a retry; this only frees the message for it.
-        let recorded = Recorded {
-            id,
-            occurrence: step.occurrence,
-            org: step.org,
-            fence,
-            state: "planned",
-            reply: None,
-            reason: Some(why.clone()),
+            Delivery::NotSent { stage, reason } => format!("not sent ({}): {reason}", stage.as_str()),
         };
-        let keep = Finish { fence, ending: Ending::Retry(DateTime::<Utc>::MAX_UTC, String::new()) };
-        self.recorded((recorded, keep)).await;
+        if last_attempt {
+            return self.failed(this, why).await;
+        }
+        // Nothing was sent. The runner gives the job back for another attempt; this frees the message for it.
+        let freed = this.ends_as("planned", None, Some(why.clone()));
+        self.recorded((freed, Finish { fence, ending: Ending::GivenBack })).await;
         Err(JobError::Retry(why))
     }
 
-    async fn close(
-        &self,
-        step: DoseStep,
-        fence: Fence,
-        id: MessageRowId,
-        state: &'static str,
-        reply: Option<String>,
-        reason: Option<String>,
-        ending: Ending,
-    ) -> JobResult {
-        let recorded = Recorded { id, occurrence: step.occurrence, org: step.org, fence, state, reply, reason };
-        self.recorded((recorded, Finish { fence, ending })).await;
+    async fn failed(&self, this: Try, why: String) -> JobResult {
+        let recorded = this.ends_as("failed", None, Some(why.clone()));
+        self.recorded((recorded, Finish { fence: this.fence, ending: Ending::Dead(why) })).await;
         Ok(Verdict::Settled)
     }
 
@@ -178,7 +144,22 @@ impl DoseSender {
     }
 }
 
-impl Parts {
+/// One try to send one message.
+#[derive(Clone, Copy)]
+struct Try {
+    step: DoseStep,
+    fence: Fence,
+    id: MessageRowId,
+}
+
+impl Try {
+    fn ends_as(self, state: &'static str, reply: Option<String>, reason: Option<String>) -> Recorded {
+        let Self { step, fence, id } = self;
+        Recorded { id, occurrence: step.occurrence, org: step.org, fence, state, reply, reason }
+    }
+}
+
+impl DoseParts {
     fn mail_of(
         &self,
         subject: &DoseSubject,

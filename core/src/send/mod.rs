@@ -6,5 +6,5 @@ mod dose;
 mod mailer;
 
 pub use batch::Batcher;
-pub use dose::{DoseSender, dose_facts};
+pub use dose::{DoseParts, DoseSender, dose_facts};
 pub use mailer::Mailer;

@@ -19,7 +19,17 @@ async fn all_wrong_fields_of_a_reminder_are_named_at_once() {
     });
     let answer = http.post("/v1/medication-reminders", &body).await.expect_status(422).json();
     let named = wrong_fields(&answer);
-    for field in ["timing.times", "timing.days.on", "timing.end", "home_zone", "min_interval_seconds", "nudge_after_seconds", "window_seconds", "colour", "active"] {
+    for field in [
+        "timing.times",
+        "timing.days.on",
+        "timing.end",
+        "home_zone",
+        "min_interval_seconds",
+        "nudge_after_seconds",
+        "window_seconds",
+        "colour",
+        "active",
+    ] {
         assert!(named.contains(&field), "{field} is missing in {answer}");
     }
 
@@ -38,7 +48,8 @@ async fn all_wrong_fields_of_a_reminder_are_named_at_once() {
         (json!({"window_seconds": 99_999_999_999_i64}), "window_seconds"),
         (json!({"patient_id": clinic.patient}), "patient_id"),
     ] {
-        let answer = http.patch(&format!("/v1/medication-reminders/{reminder}"), &change).await.expect_status(422).json();
+        let answer =
+            http.patch(&format!("/v1/medication-reminders/{reminder}"), &change).await.expect_status(422).json();
         assert!(wrong_fields(&answer).contains(&field), "{change}: {answer}");
     }
     assert_eq!(api.count("SELECT count(*) FROM medication_reminders WHERE version = 1").await, 1);
@@ -63,7 +74,11 @@ async fn what_cannot_be_read_is_4xx_and_never_500() {
         ("application/json", br#"{"zone": "a\u0000b"}"#.to_vec(), 422),
         ("application/json", br#"{"locale": "\ud800"}"#.to_vec(), 400),
         ("application/json", br#"{"email": "not an address"}"#.to_vec(), 422),
-        ("application/json", br#"{"privacy_level": 4, "active": 1, "deceased": null, "given_name": "Eve"}"#.to_vec(), 422),
+        (
+            "application/json",
+            br#"{"privacy_level": 4, "active": 1, "deceased": null, "given_name": "Eve"}"#.to_vec(),
+            422,
+        ),
         ("application/json", br#"{"privacy_level": 3}"#.to_vec(), 422),
     ];
     for (kind, body, status) in cases {
@@ -74,7 +89,9 @@ async fn what_cannot_be_read_is_4xx_and_never_500() {
         let problem: Value = answer.json();
         assert!(problem["title"].is_string() && problem["status"] == status, "{problem}");
     }
-    for path in ["/v1/patients/1", "/v1/patients/%00", "/v1/patients/%ff", "/v1/patients/'%20OR%201=1", "/v1/../v1/nothing"] {
+    for path in
+        ["/v1/patients/1", "/v1/patients/%00", "/v1/patients/%ff", "/v1/patients/'%20OR%201=1", "/v1/../v1/nothing"]
+    {
         let _missing = http.get(path).await.expect_status(404);
     }
     assert_eq!(api.count("SELECT count(*) FROM audit_entries").await, 0);

@@ -23,7 +23,11 @@ fn form_token(page: &Answer) -> String {
 }
 
 async fn state_of(api: &TestApi, dose: Uuid) -> String {
-    sqlx::query_scalar("SELECT state FROM dose_occurrences WHERE occurrence_id = $1").bind(dose).fetch_one(&api.pool).await.expect("the dose")
+    sqlx::query_scalar("SELECT state FROM dose_occurrences WHERE occurrence_id = $1")
+        .bind(dose)
+        .fetch_one(&api.pool)
+        .await
+        .expect("the dose")
 }
 
 async fn say(http: &Http, path: &str, choice: &str) -> Answer {
@@ -49,9 +53,14 @@ async fn reading_a_link_twenty_times_changes_nothing_and_the_form_records_once()
     // A scanner that posts what it finds, but not the form itself.
     let _guess = http.post_form(&path, &[("choice", "done")]).await.expect_status(400);
     let _forged = http.post_form(&path, &[("choice", "done"), ("form_token", "0")]).await.expect_status(400);
-    let _odd = http.post_form(&path, &[("choice", "later-7"), ("form_token", &form_token(&page))]).await.expect_status(422);
+    let _odd =
+        http.post_form(&path, &[("choice", "later-7"), ("form_token", &form_token(&page))]).await.expect_status(422);
     for method in ["PUT", "DELETE", "PATCH"] {
-        let _no = http.send(http.request(method.parse().expect("a method"), &path)).await.expect("an answer").expect_status(405);
+        let _no = http
+            .send(http.request(method.parse().expect("a method"), &path))
+            .await
+            .expect("an answer")
+            .expect_status(405);
     }
     assert_eq!(api.count(STATE).await, before);
 
@@ -60,7 +69,11 @@ async fn reading_a_link_twenty_times_changes_nothing_and_the_form_records_once()
     assert_eq!(state_of(&api, dose).await, "taken");
     assert!(http.get(&format!("{path}/done")).await.expect_status(200).text().contains("Your answer is recorded"));
     let _twice = say(&http, &path, "done").await.expect_status(303);
-    assert_eq!(api.count("SELECT count(*) FROM audit_entries WHERE action = 'dose.taken' AND actor_kind = 'patient_link'").await, 1);
+    assert_eq!(
+        api.count("SELECT count(*) FROM audit_entries WHERE action = 'dose.taken' AND actor_kind = 'patient_link'")
+            .await,
+        1
+    );
     let _corrected = say(&http, &path, "skip").await.expect_status(303);
     assert_eq!(state_of(&api, dose).await, "skipped");
 }
@@ -78,7 +91,10 @@ async fn snoozing_has_an_end_and_a_late_answer_is_refused_with_a_sentence() {
     let refused = say(&http, &path, "later-10").await.expect_status(409);
     assert!(refused.text().contains("as often as is possible"), "{}", refused.text());
 
-    sqlx::query("UPDATE dose_occurrences SET due_at = now() - interval '25 hours'").execute(&api.pool).await.expect("long ago");
+    sqlx::query("UPDATE dose_occurrences SET due_at = now() - interval '25 hours'")
+        .execute(&api.pool)
+        .await
+        .expect("long ago");
     let late = say(&http, &path, "done").await.expect_status(409);
     assert!(late.text().contains("The time to answer this is over"), "{}", late.text());
     assert_eq!(state_of(&api, snoozed).await, "snoozed");
@@ -112,9 +128,13 @@ async fn a_page_says_no_more_than_the_patients_privacy_level() {
     let clinic = Clinic::add(&api.pool, 'a').await;
     let (_, path) = dose(&api, &clinic).await;
     let http = api.anonymous();
-    for (level, verified, clinic_named, prescriber, medicine) in
-        [(0, true, false, false, false), (1, true, true, false, false), (2, true, true, true, false), (3, true, true, true, true), (3, false, false, false, false)]
-    {
+    for (level, verified, clinic_named, prescriber, medicine) in [
+        (0, true, false, false, false),
+        (1, true, true, false, false),
+        (2, true, true, true, false),
+        (3, true, true, true, true),
+        (3, false, false, false, false),
+    ] {
         sqlx::query("UPDATE people SET privacy_level = $1, medicine_opt_in_at = now(), email_verified_at = CASE WHEN $2 THEN now() END WHERE person_id = $3")
             .bind(level).bind(verified).bind(clinic.patient).execute(&api.pool).await.expect("set");
         let page = http.get(&path).await.expect_status(200).text();
@@ -145,10 +165,15 @@ async fn every_answer_has_its_headers_and_the_log_holds_no_token_and_no_query() 
         (signed_in, "/v1/jobs?state=ready".to_owned()),
     ] {
         let answer = http.get(&path).await;
-        for name in ["content-security-policy", "x-content-type-options", "referrer-policy", "cache-control", "x-robots-tag"] {
+        for name in
+            ["content-security-policy", "x-content-type-options", "referrer-policy", "cache-control", "x-robots-tag"]
+        {
             assert!(answer.header(name).is_some(), "{path}: no {name}");
         }
-        assert!(answer.header("content-security-policy").is_some_and(|policy| policy.contains("frame-ancestors 'none'")), "{path}");
+        assert!(
+            answer.header("content-security-policy").is_some_and(|policy| policy.contains("frame-ancestors 'none'")),
+            "{path}"
+        );
         assert_eq!(answer.header("cache-control"), Some("no-store"));
     }
     let last = api.process.wait_line_after(mark, "/v1/jobs", crate::support::LIMIT).await;
@@ -169,8 +194,12 @@ async fn the_inbox_shows_mail_as_a_page_and_as_json() {
         sqlx::query("INSERT INTO dev_mailbox (id, recipient, subject, message_id, received_at, raw) VALUES ($1, 'ann@example.org', 'Your <update>', $2, to_timestamp($3), $4)")
             .bind(Uuid::from_u128(id)).bind(format!("<{id}@example.org>")).bind(f64::from(second)).bind(raw.as_bytes()).execute(&api.pool).await.expect("a mail");
     }
-    let list = api.anonymous().with_header("accept", "application/json").get("/dev/inbox").await.expect_status(200).json();
-    assert_eq!((list[0]["message_id"].as_str(), list[1]["message_id"].as_str()), (Some("<2@example.org>"), Some("<1@example.org>")));
+    let list =
+        api.anonymous().with_header("accept", "application/json").get("/dev/inbox").await.expect_status(200).json();
+    assert_eq!(
+        (list[0]["message_id"].as_str(), list[1]["message_id"].as_str()),
+        (Some("<2@example.org>"), Some("<1@example.org>"))
+    );
     for field in ["id", "to", "subject", "received_at"] {
         assert!(list[0][field].is_string(), "{list}");
     }

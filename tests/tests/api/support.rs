@@ -47,7 +47,7 @@ impl TestApi {
             "pulsecal-api",
             [
                 ("DATABASE_URL", db.url()),
-                ("REDIS_URL", Redis::shared().await.url().as_ref()),
+                ("REDIS_URL", Redis::shared().await.url()),
                 ("REDIS_PREFIX", db.name()),
                 ("SECRET_KEY", SECRET_KEY),
                 ("BIND", "127.0.0.1:0"),
@@ -181,7 +181,15 @@ pub async fn add_person(pool: &PgPool, org: Uuid, id: Uuid, role: &str, family: 
 }
 
 /// `expires` is an SQL expression.
-pub async fn add_token(pool: &PgPool, org: Uuid, person: Uuid, token: &str, scopes: &[&str], expires: &'static str, revoked: bool) {
+pub async fn add_token(
+    pool: &PgPool,
+    org: Uuid,
+    person: Uuid,
+    token: &str,
+    scopes: &[&str],
+    expires: &'static str,
+    revoked: bool,
+) {
     let scopes: Vec<String> = scopes.iter().map(|scope| (*scope).to_owned()).collect();
     let sql = format!(
         "INSERT INTO api_tokens (token_id, org_id, person_id, token_hash, scopes, created_at, expires_at, revoked_at)

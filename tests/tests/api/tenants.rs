@@ -34,15 +34,26 @@ async fn another_organizations_rows_are_not_there() {
         assert_eq!(count(&theirs), Some(1), "{path}: {theirs}");
     }
 
-    let _patch = http.patch(&format!("/v1/patients/{}", other.patient), &json!({"active": false})).await.expect_status(404);
-    let _patch = http.patch(&format!("/v1/medication-reminders/{reminder}"), &json!({"active": false})).await.expect_status(404);
+    let _patch =
+        http.patch(&format!("/v1/patients/{}", other.patient), &json!({"active": false})).await.expect_status(404);
+    let _patch =
+        http.patch(&format!("/v1/medication-reminders/{reminder}"), &json!({"active": false})).await.expect_status(404);
     let _stop = http.post(&format!("/v1/prescriptions/{prescription}/stop"), &json!({})).await.expect_status(404);
     let of_theirs = json!({"patient_id": other.patient, "medicine": "Examplomycin"});
-    assert_eq!(wrong_fields(&http.post("/v1/prescriptions", &of_theirs).await.expect_status(422).json()), ["patient_id"]);
+    assert_eq!(
+        wrong_fields(&http.post("/v1/prescriptions", &of_theirs).await.expect_status(422).json()),
+        ["patient_id"]
+    );
     let by_theirs = json!({"patient_id": own.patient, "prescriber_id": other.doctor, "medicine": "Examplomycin"});
-    assert_eq!(wrong_fields(&http.post("/v1/prescriptions", &by_theirs).await.expect_status(422).json()), ["prescriber_id"]);
+    assert_eq!(
+        wrong_fields(&http.post("/v1/prescriptions", &by_theirs).await.expect_status(422).json()),
+        ["prescriber_id"]
+    );
     let on_theirs = json!({"prescription_id": prescription, "timing": timing("08:00"), "meaning": "wall_clock"});
-    assert_eq!(wrong_fields(&http.post("/v1/medication-reminders", &on_theirs).await.expect_status(422).json()), ["prescription_id"]);
+    assert_eq!(
+        wrong_fields(&http.post("/v1/medication-reminders", &on_theirs).await.expect_status(422).json()),
+        ["prescription_id"]
+    );
 
     assert_eq!(api.count("SELECT sum(hashtext(p::text))::bigint FROM people p").await, before);
     assert_eq!(api.count("SELECT count(*) FROM audit_entries").await, 0);

@@ -8,15 +8,23 @@ async fn a_token_opens_until_it_expires_or_is_revoked_and_while_its_person_is_ac
     let clinic = Clinic::add(&api.pool, 'a').await;
     let _open = api.with(&clinic.token).get("/v1/patients").await.expect_status(200);
 
-    add_token(&api.pool, clinic.org, clinic.doctor, &token_of('e'), &ALL_SCOPES, "now() - interval '1 second'", false).await;
-    add_token(&api.pool, clinic.org, clinic.doctor, &token_of('r'), &ALL_SCOPES, "now() + interval '1 hour'", true).await;
-    for worthless in [token_of('u'), token_of('e'), token_of('r'), clinic.token.to_uppercase(), format!("{}=", clinic.token)] {
+    add_token(&api.pool, clinic.org, clinic.doctor, &token_of('e'), &ALL_SCOPES, "now() - interval '1 second'", false)
+        .await;
+    add_token(&api.pool, clinic.org, clinic.doctor, &token_of('r'), &ALL_SCOPES, "now() + interval '1 hour'", true)
+        .await;
+    for worthless in
+        [token_of('u'), token_of('e'), token_of('r'), clinic.token.to_uppercase(), format!("{}=", clinic.token)]
+    {
         let answer = api.with(&worthless).get("/v1/patients").await.expect_status(401);
         assert!(answer.header("www-authenticate").is_some_and(|text| text.contains("invalid_token")));
         assert_eq!(answer.header("content-type"), Some("application/problem+json"));
     }
 
-    sqlx::query("UPDATE people SET active = false WHERE person_id = $1").bind(clinic.doctor).execute(&api.pool).await.expect("left");
+    sqlx::query("UPDATE people SET active = false WHERE person_id = $1")
+        .bind(clinic.doctor)
+        .execute(&api.pool)
+        .await
+        .expect("left");
     let _gone = api.with(&clinic.token).get("/v1/patients").await.expect_status(401);
 }
 
@@ -37,9 +45,13 @@ async fn a_missing_scope_is_403_whatever_the_body_and_names_the_scope() {
         ('8', "jobs:read", "GET", "/v1/jobs".to_owned()),
     ] {
         let others: Vec<&str> = ALL_SCOPES.into_iter().filter(|scope| *scope != missing).collect();
-        add_token(&api.pool, clinic.org, clinic.doctor, &token_of(letter), &others, "now() + interval '1 hour'", false).await;
+        add_token(&api.pool, clinic.org, clinic.doctor, &token_of(letter), &others, "now() + interval '1 hour'", false)
+            .await;
         let http = api.with(&token_of(letter));
-        let request = http.request(method.parse().expect("a method"), &path).header("content-type", "application/json").body("{no json");
+        let request = http
+            .request(method.parse().expect("a method"), &path)
+            .header("content-type", "application/json")
+            .body("{no json");
         let answer = http.send(request).await.expect("an answer").expect_status(403);
         assert!(answer.text().contains(missing), "{path}: {}", answer.text());
     }
@@ -59,7 +71,8 @@ async fn a_role_bounds_what_its_tokens_allow() {
     ] {
         let person = new_id();
         add_person(&api.pool, clinic.org, person, role, &format!("Someone-{letter}")).await;
-        add_token(&api.pool, clinic.org, person, &token_of(letter), &ALL_SCOPES, "now() + interval '1 hour'", false).await;
+        add_token(&api.pool, clinic.org, person, &token_of(letter), &ALL_SCOPES, "now() + interval '1 hour'", false)
+            .await;
         let _answer = api.with(&token_of(letter)).get(path).await.expect_status(status);
     }
 }

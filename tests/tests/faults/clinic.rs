@@ -85,7 +85,9 @@ impl Clinic {
                         .await
                         .unwrap_or_default();
                 let counts = self.smtp.counts();
-                panic!("waited {limit:?} until {count} doses were settled: {settled:?}; {states:?}; {jobs:?}; {counts:?}");
+                panic!(
+                    "waited {limit:?} until {count} doses were settled: {settled:?}; {states:?}; {jobs:?}; {counts:?}"
+                );
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }

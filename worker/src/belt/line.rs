@@ -34,7 +34,11 @@ impl Line {
     ///
     /// # Errors
     /// Redis.
-    pub async fn ask<T: redis::FromRedisValue>(&mut self, belt: &Belt, command: &redis::Cmd) -> Result<T, redis::RedisError> {
+    pub async fn ask<T: redis::FromRedisValue>(
+        &mut self,
+        belt: &Belt,
+        command: &redis::Cmd,
+    ) -> Result<T, redis::RedisError> {
         let connection = self.open(belt).await?;
         let answer = command.query_async(connection).await;
         if answer.is_err() {
@@ -47,7 +51,12 @@ impl Line {
     ///
     /// # Errors
     /// Redis.
-    pub async fn pop(&mut self, belt: &Belt, keys: &[String], count: usize) -> Result<Option<(String, Vec<JobId>)>, redis::RedisError> {
+    pub async fn pop(
+        &mut self,
+        belt: &Belt,
+        keys: &[String],
+        count: usize,
+    ) -> Result<Option<(String, Vec<JobId>)>, redis::RedisError> {
         let mut command = redis::cmd("BLMPOP");
         command.arg(POP_SECONDS).arg(keys.len()).arg(keys).arg("LEFT").arg("COUNT").arg(count);
         let popped: Option<(String, Vec<Vec<u8>>)> = self.ask(belt, &command).await?;

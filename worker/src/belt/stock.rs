@@ -7,6 +7,7 @@
 //!   refused (and comes again a second later) only if this process stops before it has claimed the job.
 //! - It ignores a task id that it has seen before, so that each push of a job is a new task. A task twice does no harm: only
 //!   one claim finds the job ready.
+//! - It waits for itself forever when it stops while more than four jobs run, so that it is not waited for.
 //! - It keeps every task forever, so that what ended is trimmed ([`super::stock_keys`]).
 //!
 //! What cannot be helped: priorities hold within the native lists only, and up to [`MOST_WAITING`] tasks go before.
@@ -57,6 +58,9 @@ const BEAT: Duration = Duration::from_secs(5);
 const BEATS_MISSED: usize = 3;
 /// Stock dies of a Redis that does not answer for so long; redis-rs by itself would give it half a second.
 const ANSWER: Duration = Duration::from_secs(10);
+/// How long a stock worker may go on when it stops and the last job has ended. What it did not acknowledge is a task that
+/// leads to no claim.
+const LAST_ACKS: Duration = Duration::from_millis(500);
 /// How often ended tasks are trimmed.
 const TRIM_EVERY: Duration = Duration::from_secs(1);
 /// No claim is larger.
@@ -151,7 +155,10 @@ impl StockQueue {
                 return;
             }
             if stock.is_none() {
-                stock = connect(belt.client()).await.map(|line| RedisStorage::<Ticket>::new(line).with_config(config.clone())).ok();
+                stock = connect(belt.client())
+                    .await
+                    .map(|line| RedisStorage::<Ticket>::new(line).with_config(config.clone()))
+                    .ok();
             }
             let level = Priority::ALL.iter().map(|priority| priority.level());
             let level = level.zip(&lists).find_map(|(level, key)| (*key == list).then_some(level)).unwrap_or(1);
@@ -160,7 +167,9 @@ impl StockQueue {
                 TaskBuilder::new(Ticket { job, level }).task_id(TaskId::from_uuid(once)).build()
             });
             let done = match stock.as_mut() {
-                Some(stock) => stock.push_all(stream::iter(tasks.collect::<Vec<_>>())).await.map_err(|error| error.to_string()),
+                Some(stock) => {
+                    stock.push_all(stream::iter(tasks.collect::<Vec<_>>())).await.map_err(|error| error.to_string())
+                }
                 None => Err("no connection".to_owned()),
             };
             match done {
@@ -183,7 +192,13 @@ impl StockQueue {
         let mut line = Line::default();
         while !lane.stop.is_cancelled() {
             // A Redis that is away is the shuttle's to report.
-            while self.0.keys.trim(&mut line, lane.ctx.db.belt(), Some(&self.name())).await.is_ok_and(|trimmed| trimmed > 0) {}
+            while self
+                .0
+                .keys
+                .trim(&mut line, lane.ctx.db.belt(), Some(&self.name()))
+                .await
+                .is_ok_and(|trimmed| trimmed > 0)
+            {}
             tokio::select! { () = lane.stop.cancelled() => {}, () = sleep(TRIM_EVERY) => {} }
         }
     }
@@ -209,13 +224,16 @@ impl StockQueue {
             if began.elapsed() > BEAT {
                 trouble.over();
             }
-            trouble.wait("Redis", &ended.err().unwrap_or_else(|| "a stock worker ended by itself".to_owned()), &lane.stop).await;
+            trouble
+                .wait("Redis", &ended.err().unwrap_or_else(|| "a stock worker ended by itself".to_owned()), &lane.stop)
+                .await;
             if signed_off.is_err() {
                 signed_off = keys.sign_off(&mut line, belt, &self.name()).await;
             }
             // Its orphans wait for another worker's heartbeat then.
             let _later = signed_off;
         }
+        // Those of stock workers that died before.
         running.close();
         running.wait().await;
         let _left = keys.trim(&mut Line::default(), belt, None).await;
@@ -227,17 +245,35 @@ impl StockQueue {
         let line = connect(lane.ctx.db.belt().client()).await.map_err(|error| error.to_string())?;
         let look = SafeInterval { timer: Box::pin(sleep(EVERY)), pushed: pushed.clone() };
         let backend = RedisStorage::<Ticket>::new(line).with_config(config.clone()).poll_with_strategy(look);
-        let worker = WorkerBuilder::new(self.name()).backend(backend).concurrency(lane.slots).data(self.clone()).build(work);
+        let worker =
+            WorkerBuilder::new(self.name()).backend(backend).concurrency(lane.slots).data(self.clone()).build(work);
         let stop = lane.stop.clone();
         let run = worker.run_until(async move {
             stop.cancelled().await;
             Ok::<(), WorkerError>(())
         });
         // In a task of its own: a panic within stock ends that worker, not the process.
-        match tokio::spawn(run).await {
+        let mut worker = tokio::spawn(run);
+        let ended = tokio::select! {
+            ended = &mut worker => ended,
+            () = self.jobs_ended_after_the_stop() => {
+                worker.abort();
+                worker.await
+            }
+        };
+        match ended {
             Ok(ended) => ended.map_err(|error| error.to_string()),
             Err(gone) => Err(gone.to_string()),
         }
+    }
+
+    /// A stock worker that stops takes no more acknowledgements in until its last handler is through, and has room for
+    /// four: when five jobs end after the stop, it waits for itself forever. So it gets a moment, and no more.
+    async fn jobs_ended_after_the_stop(&self) {
+        self.0.lane.stop.cancelled().await;
+        self.0.running.close();
+        self.0.running.wait().await;
+        sleep(LAST_ACKS).await;
     }
 
     /// Claims and runs. False: this process stops, and another should have it.
@@ -293,7 +329,9 @@ async fn work(ticket: Ticket, queue: Data<StockQueue>) -> Result<(), BoxDynError
 }
 
 async fn connect(client: &redis::Client) -> Result<ConnectionManager, redis::RedisError> {
-    let config = ConnectionManagerConfig::new().set_connection_timeout(Some(Duration::from_secs(3))).set_response_timeout(Some(ANSWER));
+    let config = ConnectionManagerConfig::new()
+        .set_connection_timeout(Some(Duration::from_secs(3)))
+        .set_response_timeout(Some(ANSWER));
     ConnectionManager::new_with_config(client.clone(), config.set_number_of_retries(1)).await
 }
 

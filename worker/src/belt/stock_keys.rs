@@ -4,7 +4,7 @@
 use apalis_redis::Config;
 use pulsecal_core::belt::{Belt, list_key};
 use pulsecal_core::ids::JobId;
-use pulsecal_core::ledger::Queue;
+use pulsecal_core::ledger::{Priority, Queue};
 use redis::RedisError;
 use serde::{Deserialize, Serialize};
 
@@ -61,7 +61,12 @@ impl Keys {
                  if #ids > 0 then redis.call('HDEL', KEYS[2], unpack(ids)) end
                  return #ids";
             let mut call = redis::cmd("EVAL");
-            call.arg(script).arg(3).arg(ended).arg(self.config.job_data_hash()).arg(self.config.job_meta_hash()).arg(MOST_AT_ONCE);
+            call.arg(script)
+                .arg(3)
+                .arg(ended)
+                .arg(self.config.job_data_hash())
+                .arg(self.config.job_meta_hash())
+                .arg(MOST_AT_ONCE);
             trimmed += line.ask::<usize>(belt, &call).await?;
         }
         if let Some(name) = worker {
@@ -91,8 +96,12 @@ impl Keys {
         call.arg(self.config.job_data_hash()).arg(self.config.job_meta_hash()).arg(self.worker_key(worker));
         call.arg(self.config.workers_set()).arg(worker);
         let held: Vec<Vec<u8>> = line.ask(belt, &call).await?;
-        for ticket in held.iter().filter_map(|ticket| serde_json::from_slice::<Ticket>(ticket).ok()) {
-            put_back(belt, &list_key(belt.prefix(), self.queue, ticket.level), &[ticket.job]).await;
+        let held: Vec<Ticket> = held.iter().filter_map(|ticket| serde_json::from_slice(ticket).ok()).collect();
+        for level in Priority::ALL.iter().map(|priority| priority.level()) {
+            let ids: Vec<JobId> = held.iter().filter(|ticket| ticket.level == level).map(|ticket| ticket.job).collect();
+            if !ids.is_empty() {
+                put_back(belt, &list_key(belt.prefix(), self.queue, level), &ids).await;
+            }
         }
         Ok(())
     }

@@ -16,16 +16,27 @@ use super::{QueueBelt, claim};
 
 /// How often the suspects' lists are looked at; they are nearly always empty.
 const EVERY: Duration = Duration::from_millis(500);
-/// How often a running suspect is looked at.
-const LOOK: Duration = Duration::from_millis(200);
+/// How often a running suspect is looked at: soon at first, since a worker that was killed leaves many that are short, …
+const FIRST_LOOK: Duration = Duration::from_millis(10);
+/// … then less and less often.
+const LAST_LOOK: Duration = Duration::from_millis(200);
 
 /// Runs until `stop`.
-pub async fn take_suspects(ctx: Context, queues: Vec<QueueBelt>, worker: ProcessId, moved: Loop, stop: CancellationToken) {
+pub async fn take_suspects(
+    ctx: Context,
+    queues: Vec<QueueBelt>,
+    worker: ProcessId,
+    moved: Loop,
+    stop: CancellationToken,
+) {
     let belt = ctx.db.belt().clone();
     let mut line = Line::default();
+    let mut found = false;
     loop {
         moved.moved();
-        tokio::select! { () = stop.cancelled() => return, () = sleep(EVERY) => {} }
+        if !std::mem::take(&mut found) {
+            tokio::select! { () = stop.cancelled() => return, () = sleep(EVERY) => {} }
+        }
         for queue in &queues {
             let key = suspects_key(belt.prefix(), queue.queue());
             let ids = match line.pop_one(&belt, &key).await {
@@ -37,14 +48,20 @@ pub async fn take_suspects(ctx: Context, queues: Vec<QueueBelt>, worker: Process
                 put_back(&belt, &key, &ids).await;
                 return;
             }
-            let Ok(claimed) = claim(&ctx, &ids, worker, true).await else { continue };
+            found = true;
+            let Ok(claimed) = claim(&ctx, &ids, worker, true).await else {
+                found = false;
+                continue;
+            };
             for job in claimed {
                 let fence = job.fence;
                 tracing::info!(job.id = %fence.job, job.kind = job.kind, job.attempt = fence.attempt, "belt.suspect: runs alone");
                 queue.hand(job);
+                let mut look = FIRST_LOOK;
                 while still_held(&ctx, fence.job, worker).await {
                     moved.moved();
-                    tokio::select! { () = stop.cancelled() => return, () = sleep(LOOK) => {} }
+                    tokio::select! { () = stop.cancelled() => return, () = sleep(look) => {} }
+                    look = (look * 2).min(LAST_LOOK);
                 }
             }
         }

@@ -1,0 +1,6 @@
+//! The house rules that a program can check: who may import whom, where SQL stands, what the environment is called, and
+//! that the database keeps tenants apart and can be taken back.
+
+mod fences;
+mod migrations;
+mod tenancy;
