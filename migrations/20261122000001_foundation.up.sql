@@ -200,6 +200,8 @@ CREATE TABLE messages (
   UNIQUE (subject_id, occurrence, kind, recipient_id, channel)
 ) WITH (fillfactor = 80);
 
+CREATE INDEX messages_newest ON messages (org_id, created_at DESC, id DESC);
+
 -- Who did what to which, when: written in the transaction of what it records, never changed.
 CREATE TABLE audit_entries (
   id uuid PRIMARY KEY,

@@ -64,6 +64,7 @@ async fn measure(report: &mut Report, bed: &Bed, sink: &mut Sink, doses: u32, wo
     }
     sink.reset();
     assert!(due_at - bed.clock.now() > TimeDelta::seconds(1), "the programs were not ready before the doses fell due");
+    sleep_until(bed, due_at - TimeDelta::milliseconds(100)).await;
     let before = Costs::now(bed, sink, &programs, &scheduler).await;
     sleep_until(bed, due_at).await;
 
@@ -71,7 +72,7 @@ async fn measure(report: &mut Report, bed: &Bed, sink: &mut Sink, doses: u32, wo
     let (mut seen, mut since, mut first_ms) = (0, Instant::now(), None);
     while seen < wanted {
         sleep(Duration::from_millis(5)).await;
-        let now = sink.taken().messages;
+        let now = sink.count();
         if now > seen {
             (seen, since) = (now, Instant::now());
             first_ms.get_or_insert_with(|| millis(bed.clock.now() - due_at));
@@ -121,7 +122,7 @@ async fn measure(report: &mut Report, bed: &Bed, sink: &mut Sink, doses: u32, wo
         ("scheduler µs", per_mail(cost.scheduler, before.scheduler)),
         ("Postgres µs", per_mail(cost.postgres, before.postgres)),
         ("sink µs", per_mail(cost.sink, before.sink)),
-        ("machine busy cores", json!((cost.machine - before.machine) / (settled + (cost.lead - before.lead)).max(0.001))),
+        ("machine busy cores", json!((cost.machine - before.machine) / (cost.clock - before.clock))),
         ("mails a commit", json!(mails / (cost.commits - before.commits).max(1.0))),
         ("WAL octets a mail", json!((cost.wal - before.wal) / mails)),
     ]);
@@ -164,8 +165,8 @@ struct Costs {
     machine: f64,
     commits: f64,
     wal: f64,
-    /// Seconds on the clock, for what lies between two readings beside the measured time.
-    lead: f64,
+    /// The time of this reading, in seconds.
+    clock: f64,
 }
 
 impl Costs {
@@ -185,7 +186,7 @@ impl Costs {
             machine: usage::machine_busy_seconds(),
             commits: number(commits),
             wal: number(wal),
-            lead: number(bed.clock.now().timestamp_millis()) / 1000.0,
+            clock: number(bed.clock.now().timestamp_millis()) / 1000.0,
         }
     }
 }

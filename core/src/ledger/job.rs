@@ -247,6 +247,20 @@ impl NewJob {
         self
     }
 
+    /// On behalf of `org`: its transactions may write no other.
+    #[must_use]
+    pub fn for_org(mut self, org: OrgId) -> Self {
+        self.org = Some(org);
+        self
+    }
+
+    /// Beside any live job of its kind: for work that must look again although the same runs already, and may have looked.
+    #[must_use]
+    pub fn beside_others(mut self) -> Self {
+        self.unique_key = None;
+        self
+    }
+
     /// Jumps the queue, or stands back.
     #[must_use]
     pub fn with_priority(mut self, priority: Priority) -> Self {

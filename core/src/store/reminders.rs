@@ -230,9 +230,7 @@ pub async fn stored_at(
 ///
 /// # Errors
 /// Postgres.
-pub async fn plan_soon(tx: &mut Tx, org: OrgId, mut planning: NewJob) -> Result<(), DbError> {
-    planning.org = Some(org);
-    planning.unique_key = None;
-    tx.enqueue_all(vec![planning]).await?;
+pub async fn plan_soon(tx: &mut Tx, org: OrgId, planning: NewJob) -> Result<(), DbError> {
+    tx.enqueue_all(vec![planning.for_org(org).beside_others()]).await?;
     Ok(())
 }

@@ -67,6 +67,14 @@ impl Sink {
         format!("{server}?max_connections={connections}")
     }
 
+    /// How many messages it has taken since [`Self::reset`].
+    pub fn count(&mut self) -> u64 {
+        match self {
+            Self::Fast(_) => self.taken().messages,
+            Self::Recording(server) => server.counts().accepted,
+        }
+    }
+
     /// What it has taken since [`Self::reset`].
     pub fn taken(&mut self) -> Taken {
         match self {
@@ -84,7 +92,7 @@ impl Sink {
                 let recipients: std::collections::HashSet<String> =
                     server.accepted().into_iter().flat_map(|mail| mail.to).collect();
                 Taken {
-                    messages: u64::try_from(counts.accepted).unwrap_or(u64::MAX),
+                    messages: counts.accepted,
                     recipients: u64::try_from(recipients.len()).unwrap_or(u64::MAX),
                     bytes: counts.bytes,
                 }

@@ -146,12 +146,16 @@ impl SetUp {
 
     /// The keys of this test in Redis.
     pub async fn keys(&self) -> Vec<String> {
-        let client = redis::Client::open(self.redis_url.as_str()).expect("a URL");
-        let mut line = client.get_multiplexed_async_connection().await.expect("Redis answers");
-        let all: Vec<String> =
-            redis::cmd("KEYS").arg(format!("*{}*", self.prefix())).query_async(&mut line).await.expect("KEYS");
-        all
+        ask(&self.redis_url, redis::cmd("KEYS").arg(format!("*{}*", self.db.name()))).await
     }
+}
+
+/// Asks a Redis that may take its time.
+pub async fn ask<T: redis::FromRedisValue>(url: &str, command: &redis::Cmd) -> T {
+    let client = redis::Client::open(url).expect("a URL");
+    let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(SOON));
+    let mut line = client.get_multiplexed_async_connection_with_config(&config).await.expect("Redis can be reached");
+    command.query_async(&mut line).await.expect("Redis obeys")
 }
 
 fn env(belt: Belt, db: &TestDatabase, redis_url: &str) -> Vec<(&'static str, String)> {

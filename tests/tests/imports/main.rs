@@ -65,7 +65,7 @@ async fn what_cannot_be_understood_is_listed_and_the_rest_goes_in() {
     };
     let order = |id: &str, who: &str, repeat: &str| {
         format!(
-            r#"{{"resourceType":"MedicationRequest","id":"{id}","status":"active","intent":"order","subject":{{"reference":"Patient/{who}"}},"medicationCodeableConcept":{{"text":"Ramipril 5 mg"}},"dosageInstruction":[{{"timing":{{"repeat":{repeat}}}}}]}}"#
+            r#"{{"resourceType":"MedicationRequest","id":"{id}","status":"active","intent":"order","authoredOn":"2026-01-05","subject":{{"reference":"Patient/{who}"}},"medicationCodeableConcept":{{"text":"Ramipril 5 mg"}},"dosageInstruction":[{{"timing":{{"repeat":{repeat}}}}}]}}"#
         )
     };
     let zone = |name: &str| {
