@@ -59,7 +59,10 @@ fn main() {
                 ("within the aims", json!(used < CPU_AIM && resident < MIB_AIM)),
             ]);
         }
-        report.row([("process", json!("Postgres, all of it")), ("CPU % of a core", json!(percent(bed.postgres_cpu() - postgres)))]);
+        report.row([
+            ("process", json!("Postgres, all of it")),
+            ("CPU % of a core", json!(percent(bed.postgres_cpu() - postgres))),
+        ]);
         report.row([("process", json!("Redis")), ("CPU % of a core", json!(percent(bed.redis_cpu() - redis)))]);
         let committed = bed.count(commits).await - committed;
         report.fact("transactions_a_second", json!(f64::from(u32::try_from(committed).unwrap_or(0)) / seconds));

@@ -131,7 +131,8 @@ async fn measure(report: &mut Report, bed: &Bed, sink: &mut Sink, doses: u32, wo
 /// Loads the clinic and says when its doses fall due: late enough for all that comes before.
 async fn prepare(bed: &Bed, doses: u32) -> DateTime<Utc> {
     let patients = doses.to_string();
-    bed.pulsecal(&["seed", "demo", "--patients", &patients, "--due-in=36000", "--nudge-after=", "--window", "3600"]).await;
+    bed.pulsecal(&["seed", "demo", "--patients", &patients, "--due-in=36000", "--nudge-after=", "--window", "3600"])
+        .await;
     // Loading takes as long as it takes, so the first dose of each is moved to an instant that is known only now.
     let due_at = bed.clock.now() + TimeDelta::seconds(15 + i64::from(doses) / 3000);
     let moved = sqlx::query(

@@ -56,6 +56,7 @@ impl ServerProcess {
                 panic!("{} ended at its start ({status}):\n{}", self.name, self.log_end());
             }
             assert!(Instant::now() < end, "{} was not ready within {LIMIT:?}:\n{}", self.name, self.log_end());
+            #[expect(clippy::disallowed_methods, reason = "a bounded wait on a thread of its own")]
             std::thread::sleep(Duration::from_millis(5));
         }
         *slot = Some(child);

@@ -32,7 +32,10 @@ fn main() -> ExitCode {
         .filter(|value| !value.is_empty())
         .map_or_else(|| support::checkout().join("../shared/bench"), PathBuf::from);
     if !folder.join("run").is_file() {
-        tell(&format!("SKIPPED: there is no {}; PULSECAL_BENCH_RUN names the folder of `run`", folder.join("run").display()));
+        tell(&format!(
+            "SKIPPED: there is no {}; PULSECAL_BENCH_RUN names the folder of `run`",
+            folder.join("run").display()
+        ));
         return ExitCode::SUCCESS;
     }
     let results = support::checkout().join("bench-results");
@@ -75,7 +78,9 @@ fn ran(folder: &Path, args: Vec<&OsStr>) -> bool {
 
 /// PulseCal's medians over each other contender's.
 fn ratios(path: &Path) {
-    let Some(found) = std::fs::read(path).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok()) else { return };
+    let Some(found) = std::fs::read(path).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok()) else {
+        return;
+    };
     let Some(peers) = found["peers"].as_object() else { return };
     let Some(ours) = peers.get("contender").and_then(|own| own["median"].as_object()) else { return };
     for (id, peer) in peers.iter().filter(|(id, _)| *id != "contender") {

@@ -83,7 +83,12 @@ fn write(file: &File, changes: &Receiver<()>) {
         let Some(stat) = STAT.get() else { continue };
         // The count first, so that what it counts is in the times.
         let finished = stat.finished.load(Ordering::Acquire);
-        let numbers = [finished, stat.first.load(Ordering::Relaxed), stat.last.load(Ordering::Relaxed), stat.failed.load(Ordering::Relaxed)];
+        let numbers = [
+            finished,
+            stat.first.load(Ordering::Relaxed),
+            stat.last.load(Ordering::Relaxed),
+            stat.failed.load(Ordering::Relaxed),
+        ];
         let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
         file.write_all_at(&bytes, 0).expect("the file can be written");
     }

@@ -15,7 +15,11 @@ impl Options {
         let given: Vec<String> = std::env::args().skip(1).filter(|text| text != "--bench").collect();
         for (place, text) in given.iter().enumerate() {
             let fits = if place % 2 == 0 { known.contains(&text.as_str()) } else { true };
-            assert!(fits && given.len() % 2 == 0, "{text:?}: the options are {}, each with a value", known.join(", "));
+            assert!(
+                fits && given.len().is_multiple_of(2),
+                "{text:?}: the options are {}, each with a value",
+                known.join(", ")
+            );
         }
         Self(given)
     }

@@ -54,7 +54,9 @@ impl Sink {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Fast(_) => "the sink of PULSECAL_BENCH_SINK",
-            Self::Recording(_) => "the tests' own SMTP server, since there is no sink: rates are lower, and there is no smtp-loop",
+            Self::Recording(_) => {
+                "the tests' own SMTP server, since there is no sink: rates are lower, and there is no smtp-loop"
+            }
         }
     }
 
@@ -81,11 +83,7 @@ impl Sink {
             Self::Fast(sink) => {
                 let stats = sink.ask("stats");
                 let number = |name: &str| stats[name].as_u64().unwrap_or(0);
-                Taken {
-                    messages: number("messages"),
-                    recipients: number("unique_recipients"),
-                    bytes: number("bytes"),
-                }
+                Taken { messages: number("messages"), recipients: number("unique_recipients"), bytes: number("bytes") }
             }
             Self::Recording(server) => {
                 let counts = server.counts();

@@ -101,6 +101,7 @@ impl OwnChild {
             if Instant::now() >= end {
                 return None;
             }
+            #[expect(clippy::disallowed_methods, reason = "a bounded wait on a thread of its own, in Drop too")]
             std::thread::sleep(Duration::from_millis(2));
         }
     }

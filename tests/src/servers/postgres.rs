@@ -163,6 +163,7 @@ impl OwnPostgres {
         let end = Instant::now() + LIMIT;
         while !backends.iter().all(|backend| is_gone(*backend)) {
             assert!(Instant::now() < end, "backends of Postgres survive SIGKILL");
+            #[expect(clippy::disallowed_methods, reason = "a bounded wait on a thread of its own")]
             std::thread::sleep(Duration::from_millis(2));
         }
     }

@@ -26,7 +26,8 @@ async fn row_3_4_a_killed_workers_jobs_run_elsewhere_within_30_s(belt: Belt) {
     let lost = on.running().await;
     assert!(lost > 0, "it was killed between two jobs");
     let _other = on.worker_with("32").await;
-    let again = "SELECT count(*) FROM job_attempts a JOIN job_retries lost ON lost.job_id = a.job_id AND lost.outcome = 'lost'
+    let again =
+        "SELECT count(*) FROM job_attempts a JOIN job_retries lost ON lost.job_id = a.job_id AND lost.outcome = 'lost'
                  WHERE a.attempt = 2";
     until(RESCUE, "the killed worker's jobs run again", async || (on.count(again).await == lost).then_some(())).await;
     assert!(killed.elapsed() < RESCUE, "{:?}", killed.elapsed());

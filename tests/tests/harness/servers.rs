@@ -132,7 +132,7 @@ async fn a_paused_and_a_frozen_redis_do_not_answer_and_then_do() {
 #[tokio::test]
 async fn only_keys_with_the_prefix_are_deleted_from_the_shared_redis() {
     let redis = Redis::shared().await;
-    let prefix = format!("harness[{}]*:", uuid::Uuid::new_v4());
+    let prefix = format!("harness[{}]*:", pulsecal_core::ids::Ids.new_id::<uuid::Uuid>());
     let (inside, outside) = (format!("{prefix}a"), format!("x{prefix}a"));
     set(redis, &inside, "1");
     set(redis, &outside, "1");
