@@ -142,3 +142,14 @@ fn bounded(text: &str) -> String {
     let words = text.split_whitespace().map(|word| if word.contains('@') { "(address)" } else { word });
     words.collect::<Vec<_>>().join(" ").chars().take(500).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_text_is_one_line_without_addresses_that_postgres_takes() {
+        assert_eq!(bounded("refused\r\n for ann@example.org\0 \u{7f}twice"), "refused for (address) twice");
+        assert_eq!(bounded(&"x".repeat(900)).len(), 500);
+    }
+}

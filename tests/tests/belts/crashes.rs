@@ -5,9 +5,9 @@ use std::time::Duration;
 use pulsecal_tests::wait::until;
 
 use crate::set_up::{RESCUE, SOON, SetUp};
-use crate::{Belt, on_both_belts};
+use crate::{Belt, on_both_belts_at_once};
 
-on_both_belts!(
+on_both_belts_at_once!(
     row_3_4_a_killed_workers_jobs_run_elsewhere_within_30_s,
     row_3_a_job_that_kills_its_worker_dies_alone,
     row_5_a_worker_that_stood_still_finishes_nothing,

@@ -59,3 +59,30 @@ macro_rules! on_both_belts {
     };
 }
 pub(crate) use on_both_belts;
+
+/// As [`on_both_belts`], for tests that mostly wait: one test each, which runs on both belts at the same time.
+macro_rules! on_both_belts_at_once {
+    ($($name:ident),+ $(,)?) => {
+        mod both {
+            $(#[test]
+            fn $name() {
+                crate::at_once(stringify!($name), super::$name);
+            })+
+        }
+    };
+}
+pub(crate) use on_both_belts_at_once;
+
+/// Runs a test on both belts, each on a thread that is named after its belt, so that a panic says which it was.
+pub fn at_once<F: Future<Output = ()>>(name: &str, test: fn(Belt) -> F) {
+    std::thread::scope(|scope| {
+        for belt in [Belt::Native, Belt::ApalisRedis] {
+            let thread = std::thread::Builder::new().name(format!("{name} on {}", belt.name()));
+            let run = move || {
+                let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+                runtime.expect("a runtime").block_on(test(belt));
+            };
+            thread.spawn_scoped(scope, run).expect("a thread");
+        }
+    });
+}

@@ -5,12 +5,10 @@ use std::time::Duration;
 use pulsecal_tests::processes::Process;
 
 use crate::set_up::{SOON, SetUp};
-use crate::{Belt, on_both_belts};
+use crate::{Belt, on_both_belts, on_both_belts_at_once};
 
-on_both_belts!(
-    row_8_9_a_stop_finishes_what_runs_gives_back_the_rest_and_a_start_goes_on,
-    row_10_what_outlasts_the_stop_is_given_back,
-);
+on_both_belts!(row_8_9_a_stop_finishes_what_runs_gives_back_the_rest_and_a_start_goes_on);
+on_both_belts_at_once!(row_10_what_outlasts_the_stop_is_given_back);
 
 /// Rows 8 and 9. Stock refuses a worker of the same name for a heartbeat, in a hot loop.
 async fn row_8_9_a_stop_finishes_what_runs_gives_back_the_rest_and_a_start_goes_on(belt: Belt) {

@@ -3,3 +3,4 @@
 mod clinic;
 mod one_dose;
 mod storm;
+mod timing;

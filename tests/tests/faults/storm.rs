@@ -16,7 +16,7 @@ async fn twenty_thousand_doses_through_every_fault_are_each_sent_at_most_once_an
     let (postgres, redis) = (Postgres::private().await, Redis::private().await);
     let clinic = Clinic::open(&postgres, &redis).await;
     // Planning must be through before the doses fall due, on a slow machine too.
-    clinic.seed(DOSES, 30, "", 90).await;
+    clinic.seed(DOSES, 45, "", 150).await;
     clinic.smtp.set_faults(
         Faults::seeded(20_261_122)
             .share(0.02, Fault::refuse(Stage::Mail, 451))
@@ -32,7 +32,7 @@ async fn twenty_thousand_doses_through_every_fault_are_each_sent_at_most_once_an
     let mut workers =
         [clinic.start("pulsecal-worker"), clinic.start("pulsecal-worker"), clinic.start("pulsecal-worker")];
 
-    until(Duration::from_secs(60), "the doses fall due", async || {
+    until(Duration::from_secs(120), "the doses fall due", async || {
         (clinic.due_states().await.values().sum::<i64>() == i64::from(DOSES)).then_some(())
     })
     .await;
@@ -64,7 +64,7 @@ async fn twenty_thousand_doses_through_every_fault_are_each_sent_at_most_once_an
             println!("{}\n", process.lines().join("\n"));
         }
     }
-    clinic.all_settled(i64::from(DOSES), Duration::from_secs(150)).await;
+    clinic.all_settled(i64::from(DOSES), Duration::from_secs(240)).await;
     clinic.ledger_empty(Duration::from_secs(90)).await;
 
     let log = clinic.agrees_with_the_server().await;
