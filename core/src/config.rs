@@ -39,6 +39,7 @@ pub const VARIABLES: &[Variable] = &[
     var("GOOGLE_CLIENT_SECRET", Some("")),
     var("OIDC_ISSUER", Some("")),
     var("LOG_FORMAT", Some("")),
+    var("PULSECAL_ALLOW_ABORT", Some("")),
 ];
 
 /// A wrong or missing variable: one line that names it. The value itself is never shown, it may be a secret.

@@ -9,6 +9,8 @@ use pulsecal_core::telemetry::Loop;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
+use crate::held::Held;
+
 /// No statement records more.
 const MOST_AT_ONCE: usize = 1000;
 
@@ -21,7 +23,7 @@ pub fn channel() -> (Ended, mpsc::Receiver<Finish>) {
 }
 
 /// Records until every sender is gone.
-pub async fn run(ctx: Context, mut ended: mpsc::Receiver<Finish>, moved: Loop) {
+pub async fn run(ctx: Context, mut ended: mpsc::Receiver<Finish>, held: Held, moved: Loop) {
     let mut batch = Vec::with_capacity(MOST_AT_ONCE);
     loop {
         moved.moved();
@@ -44,6 +46,7 @@ pub async fn run(ctx: Context, mut ended: mpsc::Receiver<Finish>, moved: Loop) {
                 }
             }
         }
+        held.release(batch.iter().map(|entry| &entry.fence));
         batch.clear();
     }
 }

@@ -2,6 +2,7 @@
 
 mod belt;
 mod finisher;
+mod held;
 mod process;
 mod runner;
 

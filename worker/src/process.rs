@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::belt::{Lane, QueueBelt, Running, take_suspects};
 use crate::finisher;
+use crate::held::{Held, settle_doubts};
 use crate::runner::Runner;
 
 /// How long running jobs may go on after a stop was asked; then they are given back.
@@ -33,13 +34,15 @@ pub async fn run(process: Process) -> Result<(), Failure> {
 /// As [`run`].
 pub async fn run_with(process: Process, registry: Registry) -> Result<(), Failure> {
     let (ended, finishing) = finisher::channel();
+    let held = Held::default();
     let finisher = tokio::spawn(finisher::run(
         process.ctx.clone(),
         finishing,
+        held.clone(),
         process.health.watch("finisher", Duration::from_secs(60)),
     ));
     let give_up = CancellationToken::new();
-    let runner = Runner::new(process.ctx.clone(), Arc::new(registry), ended, give_up.clone());
+    let runner = Runner::new(process.ctx.clone(), Arc::new(registry), ended.clone(), held.clone(), give_up.clone());
     let mut running = Running::default();
     let mut queues: Vec<QueueBelt> = Vec::new();
     for (&queue, &slots) in &process.config.worker_queues.0 {
@@ -55,7 +58,15 @@ pub async fn run_with(process: Process, registry: Registry) -> Result<(), Failur
         queues.push(QueueBelt::start(process.config.belt, lane, &mut running));
     }
     let moved = process.health.watch("take suspects", Duration::from_secs(120));
-    running.takers.spawn(take_suspects(process.ctx.clone(), queues.clone(), process.id, moved, process.stop.clone()));
+    running.takers.spawn(take_suspects(
+        process.ctx.clone(),
+        queues.clone(),
+        held.clone(),
+        process.id,
+        moved,
+        process.stop.clone(),
+    ));
+    running.takers.spawn(settle_doubts(process.ctx.clone(), held, ended, process.id, process.stop.clone()));
     tracing::info!(process.id = %process.id, queues = ?process.config.worker_queues.0, belt = ?process.config.belt, "worker: takes jobs");
 
     let mut outcome = Ok(());

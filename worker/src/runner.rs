@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::finisher::Ended;
+use crate::held::Held;
 
 /// How long a job that was told to give up may take to stop where it is.
 const LETTING_GO: Duration = Duration::from_secs(2);
@@ -23,14 +24,20 @@ struct Parts {
     ctx: Context,
     registry: Arc<Registry>,
     ended: Ended,
+    held: Held,
     /// Fires when running jobs have had their time.
     give_up: CancellationToken,
 }
 
 impl Runner {
     /// Puts the parts together.
-    pub fn new(ctx: Context, registry: Arc<Registry>, ended: Ended, give_up: CancellationToken) -> Self {
-        Self(Arc::new(Parts { ctx, registry, ended, give_up }))
+    pub fn new(ctx: Context, registry: Arc<Registry>, ended: Ended, held: Held, give_up: CancellationToken) -> Self {
+        Self(Arc::new(Parts { ctx, registry, ended, held, give_up }))
+    }
+
+    /// What this process holds.
+    pub fn held(&self) -> &Held {
+        &self.0.held
     }
 
     /// Runs a job to its end. Never fails: how it ended is the ledger's matter.
@@ -48,6 +55,8 @@ impl Runner {
         if let Some(ending) = ending {
             // The finisher lives until the last runner is gone.
             let _sent = self.0.ended.send(Finish { fence, ending }).await;
+        } else {
+            self.0.held.release(std::iter::once(&fence));
         }
     }
 

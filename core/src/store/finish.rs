@@ -83,8 +83,9 @@ pub async fn finish(conn: &mut PgConnection, batch: &[Finish]) -> Result<HashSet
 }
 
 /// Gives back the running jobs of processes that are gone; the attempt stays counted. The first crash is not held against
-/// a job, since it may only have run beside the one that crashed: it runs once more, alone of its sort. A job whose worker
-/// died again, and whose attempts are used up, is dead. Returns (given back, dead).
+/// a job, since it may only have run beside the one that crashed: from then on it runs alone of its sort. Nor is the second,
+/// since a job of another sort may have run beside it. At the third, a job whose attempts are used up is dead. Returns
+/// (given back, dead).
 ///
 /// # Errors
 /// Postgres.
@@ -92,7 +93,7 @@ pub async fn rescue(conn: &mut PgConnection, gone: &[ProcessId]) -> Result<(u64,
     let gone: Vec<_> = gone.iter().map(|id| id.0).collect();
     let dead = sqlx::query!(
         "WITH gone AS (
-           DELETE FROM jobs WHERE worker = ANY($1) AND crashes > 0 AND attempt >= max_attempts RETURNING *
+           DELETE FROM jobs WHERE worker = ANY($1) AND crashes > 1 AND attempt >= max_attempts RETURNING *
          )
          INSERT INTO job_history (id, kind, queue, priority, args, org_id, run_at, expires_at, attempt, max_attempts, crashes, worker,
            started_at, unique_key, trace, enqueued_at, last_error, state, ended_at)

@@ -108,3 +108,18 @@ pub async fn is_held(conn: &mut PgConnection, job: JobId, worker: ProcessId) -> 
         .fetch_one(conn)
         .await
 }
+
+/// What `worker` runs according to the ledger, each with the seconds since it was claimed. Reads all live jobs.
+///
+/// # Errors
+/// Postgres.
+pub async fn held_by(conn: &mut PgConnection, worker: ProcessId) -> Result<Vec<(Fence, f64)>, DbError> {
+    let rows = sqlx::query!(
+        r#"SELECT id AS "id: JobId", attempt, extract(epoch FROM clock_timestamp() - started_at)::float8 AS "seconds!"
+           FROM jobs WHERE worker = $1"#,
+        worker.0
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (Fence { job: row.id, attempt: row.attempt, worker }, row.seconds)).collect())
+}

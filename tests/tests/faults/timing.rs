@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use pulsecal_tests::fault_proxy::{FaultProxy, Mode, url_through};
 use pulsecal_tests::processes::{Process, run};
 use pulsecal_tests::servers::{Postgres, Redis};
 use pulsecal_tests::wait::until;
@@ -204,4 +205,42 @@ async fn no_personal_data_is_in_logs_redis_or_the_ledger() {
     for canary in canaries {
         assert!(!said.iter().any(|line| line.contains(&canary)), "{canary} was told");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_whose_claim_was_lost_on_the_way_is_given_back_by_the_worker_that_does_not_know_it() {
+    let clinic = shared().await;
+    let proxy = FaultProxy::to_url(clinic.db.url());
+    let through = url_through(clinic.db.url(), proxy.address());
+    let env = clinic.env().into_iter().map(|(name, value)| {
+        let value = if name == "DATABASE_URL" { through.clone() } else { value };
+        (name, value)
+    });
+    let worker = Process::spawn("pulsecal-worker", env);
+    let _scheduler = clinic.start("pulsecal-scheduler");
+    worker.wait_line("takes jobs", LIMIT).await;
+    // What the ledger looks like when a claim was committed and its answer never arrived.
+    sqlx::query(
+        "INSERT INTO jobs (id, kind, queue, args, run_at, attempt, max_attempts, worker, started_at, enqueued_at)
+         SELECT gen_random_uuid(), 'noop', 'maintenance', '{\"i\": 7}', now() - interval '1 minute', 1, 3, process_id,
+           now() - interval '1 minute', now() FROM processes WHERE kind = 'worker'",
+    )
+    .execute(&clinic.pool)
+    .await
+    .expect("the job goes in");
+    proxy.set(Mode::Refuse).await;
+    proxy.close_existing().await;
+    let tried = run("pulsecal", &["jobs", "try"], clinic.env(), LIMIT).await;
+    assert!(tried.status.success(), "{}", tried.stderr);
+    worker.wait_line("Postgres is away", LIMIT).await;
+    proxy.set(Mode::Pass).await;
+    until(LIMIT, "both jobs are done", async || {
+        let done: i64 = sqlx::query_scalar("SELECT count(*) FROM job_history WHERE kind = 'noop' AND state = 'done'")
+            .fetch_one(&clinic.pool)
+            .await
+            .ok()?;
+        (done == 2).then_some(())
+    })
+    .await;
+    worker.wait_line("claim was lost", LIMIT).await;
 }

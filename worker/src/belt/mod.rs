@@ -18,6 +18,7 @@ use pulsecal_core::telemetry::Loop;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::held::Held;
 use crate::runner::Runner;
 
 pub use suspects::take_suspects;
@@ -100,9 +101,23 @@ impl QueueBelt {
     }
 }
 
-async fn claim(ctx: &Context, ids: &[JobId], worker: ProcessId, suspects: bool) -> Result<Vec<Claimed>, DbError> {
-    let mut tx = ctx.begin(Scope::Ledger).await?;
-    let claimed = jobs::claim(tx.conn(), ids, worker, suspects).await?;
-    tx.commit().await?;
-    Ok(claimed)
+async fn claim(
+    ctx: &Context,
+    held: &Held,
+    ids: &[JobId],
+    worker: ProcessId,
+    suspects: bool,
+) -> Result<Vec<Claimed>, DbError> {
+    let claim = async {
+        let mut tx = ctx.begin(Scope::Ledger).await?;
+        let claimed = jobs::claim(tx.conn(), ids, worker, suspects).await?;
+        tx.commit().await?;
+        Ok(claimed)
+    };
+    let claimed = claim.await;
+    match &claimed {
+        Ok(claimed) => held.add(claimed.iter().map(|job| job.fence)),
+        Err(_) => held.doubt(),
+    }
+    claimed
 }

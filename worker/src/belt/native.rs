@@ -147,7 +147,7 @@ async fn take(lane: Lane, jobs: HandOver) {
         if lane.stop.is_cancelled() {
             break;
         }
-        match claim(&lane.ctx, ids, lane.process, false).await {
+        match claim(&lane.ctx, lane.runner.held(), ids, lane.process, false).await {
             Ok(claimed) => {
                 held = None;
                 trouble.over();

@@ -290,14 +290,15 @@ impl StockQueue {
 
 /// Claims what many slots want at the same moment in one statement; while Postgres is away, they wait.
 fn claims(lane: &Lane) -> Batcher<JobId, Option<Claimed>> {
-    let (ctx, process, queue, stop) = (lane.ctx.clone(), lane.process, lane.queue, lane.stop.clone());
+    let (ctx, held) = (lane.ctx.clone(), lane.runner.held().clone());
+    let (process, queue, stop) = (lane.process, lane.queue, lane.stop.clone());
     Batcher::start(MOST_CLAIMED, 2, move |ids: Vec<JobId>| {
-        let (ctx, stop) = (ctx.clone(), stop.clone());
+        let (ctx, held, stop) = (ctx.clone(), held.clone(), stop.clone());
         async move {
             let mut trouble = Trouble::new(queue);
             let mut found = HashMap::new();
             while !stop.is_cancelled() {
-                match claim(&ctx, &ids, process, false).await {
+                match claim(&ctx, &held, &ids, process, false).await {
                     Ok(claimed) => {
                         trouble.over();
                         found = claimed.into_iter().map(|job| (job.fence.job, job)).collect();

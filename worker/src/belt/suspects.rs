@@ -11,6 +11,8 @@ use pulsecal_core::telemetry::Loop;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::held::Held;
+
 use super::line::{Line, put_back};
 use super::{QueueBelt, claim};
 
@@ -25,6 +27,7 @@ const LAST_LOOK: Duration = Duration::from_millis(200);
 pub async fn take_suspects(
     ctx: Context,
     queues: Vec<QueueBelt>,
+    held: Held,
     worker: ProcessId,
     moved: Loop,
     stop: CancellationToken,
@@ -49,7 +52,7 @@ pub async fn take_suspects(
                 return;
             }
             found = true;
-            let Ok(claimed) = claim(&ctx, &ids, worker, true).await else {
+            let Ok(claimed) = claim(&ctx, &held, &ids, worker, true).await else {
                 found = false;
                 continue;
             };
