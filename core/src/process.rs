@@ -105,7 +105,7 @@ where
         telemetry::serve(bind, health.clone(), telemetry.metrics.clone()).await.map_err(problem)?;
     }
     let signals = listen(stop.clone())?;
-    wait_for_postgres(&ctx, &stop).await;
+    sign_on(&ctx, &info, &stop).await;
     let pulse = beat_apart(&config, info.clone(), stop.clone());
     let ended = body(Process { id: info.id, config, ctx: ctx.clone(), health, stop: stop.clone(), telemetry }).await;
     stop.cancel();
@@ -172,11 +172,17 @@ fn listen(stop: CancellationToken) -> Result<tokio::task::JoinHandle<()>, Failur
     }))
 }
 
-async fn wait_for_postgres(ctx: &Context, stop: &CancellationToken) {
+/// Waits for Postgres, and puts this process on record before it claims anything.
+async fn sign_on(ctx: &Context, info: &ProcessInfo, stop: &CancellationToken) {
     let mut tries = 0_u32;
     while !stop.is_cancelled() {
-        match ctx.begin(Scope::Platform).await {
-            Ok(_) => return,
+        let sign = async {
+            let mut tx = ctx.begin(Scope::Platform).await?;
+            feed::beat(tx.conn(), info, false).await?;
+            tx.commit().await
+        };
+        match sign.await {
+            Ok(()) => return,
             Err(error) => {
                 if tries.is_multiple_of(10) {
                     tracing::warn!(error = %error, "process: waits for Postgres (DATABASE_URL); is it running, and has `pulsecal migrate` run?");
