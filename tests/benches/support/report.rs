@@ -12,7 +12,7 @@ use super::checkout;
 pub struct Report {
     name: &'static str,
     facts: Map<String, Value>,
-    rows: Vec<Map<String, Value>>,
+    rows: Vec<Vec<(String, Value)>>,
 }
 
 impl Report {
@@ -55,7 +55,8 @@ impl Report {
         println!("\n{}", self.table());
         let folder = checkout().join("bench-results");
         let path = folder.join(format!("{}.json", self.name));
-        let document = json!({"bench": self.name, "run": self.facts, "rows": self.rows});
+        let rows: Vec<Map<String, Value>> = self.rows.iter().map(|row| row.iter().cloned().collect()).collect();
+        let document = json!({"bench": self.name, "run": self.facts, "rows": rows});
         let text = serde_json::to_string_pretty(&document).expect("numbers and texts serialize");
         fs::create_dir_all(&folder).and_then(|()| fs::write(&path, text + "\n")).expect("the results can be written");
         println!("\n{}", path.display());
@@ -64,14 +65,17 @@ impl Report {
     fn table(&self) -> String {
         // Columns in the order in which rows name them first.
         let mut heads: Vec<&String> = Vec::new();
-        for name in self.rows.iter().flat_map(Map::keys) {
+        for (name, _) in self.rows.iter().flatten() {
             if !heads.contains(&name) {
                 heads.push(name);
             }
         }
-        let body = self.rows.iter().map(|row| heads.iter().map(|head| row.get(*head).map_or_else(String::new, shown)));
+        let cell = |row: &[(String, Value)], head: &String| {
+            row.iter().find(|(name, _)| name == head).map_or_else(String::new, |(_, value)| shown(value))
+        };
+        let body = self.rows.iter().map(|row| heads.iter().map(|head| cell(row, head)));
         let mut lines: Vec<Vec<String>> = vec![heads.iter().map(|head| (*head).clone()).collect()];
-        lines.extend(body.map(Iterator::collect));
+        lines.extend(body.map(Iterator::collect::<Vec<_>>));
         let widths: Vec<usize> = (0..heads.len())
             .map(|column| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0))
             .collect();
