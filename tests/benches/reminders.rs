@@ -1,7 +1,7 @@
 //! How fast reminders go out: N doses due at one instant, each a mail, end to end and with all that the ledger records,
 //! beside a client that only speaks SMTP over as many connections to the same sink.
 //!
-//! `./dev bench reminders -- --doses 20000,100000 --workers 1,2 --connections 16`
+//! `./dev bench reminders -- --doses 20000,100000 --workers 1,2 --slots 64,256 --connections 16`
 
 #[expect(dead_code, reason = "each bench uses a part of what they share")]
 mod support;
@@ -24,15 +24,17 @@ const STALL: Duration = Duration::from_secs(60);
 const MIB_AIM: f64 = 64.0;
 
 fn main() {
-    let options = Options::read(&["--doses", "--workers", "--connections"]);
+    let options = Options::read(&["--doses", "--workers", "--slots", "--connections"]);
     let doses: Vec<u32> = options.values("--doses", "20000,100000");
     let workers: Vec<usize> = options.values("--workers", "1,2");
+    let slots: Vec<usize> = options.values("--slots", "64");
     let connections = options.value("--connections", 16);
     support::block_on(async {
         let mut sink = Sink::start().await;
         let mut report = None;
         for doses in doses {
-            for &workers in &workers {
+            for (workers, slots) in workers.iter().flat_map(|workers| slots.iter().map(move |slots| (*workers, *slots)))
+            {
                 let bed = Bed::open().await;
                 if report.is_none() {
                     let mut new = Report::new("reminders", &bed).await;
@@ -42,7 +44,8 @@ fn main() {
                     report = Some(new);
                 }
                 if let Some(report) = &mut report {
-                    measure(report, &bed, &mut sink, doses, workers, connections).await;
+                    let size = Size { doses, workers, slots, connections };
+                    measure(report, &bed, &mut sink, size).await;
                 }
             }
         }
@@ -52,13 +55,25 @@ fn main() {
     });
 }
 
-async fn measure(report: &mut Report, bed: &Bed, sink: &mut Sink, doses: u32, workers: usize, connections: usize) {
+/// How large a run is.
+struct Size {
+    doses: u32,
+    workers: usize,
+    /// Reminders that a worker runs at once.
+    slots: usize,
+    /// SMTP connections of a worker.
+    connections: usize,
+}
+
+async fn measure(report: &mut Report, bed: &Bed, sink: &mut Sink, size: Size) {
+    let Size { doses, workers, slots, connections } = size;
     let due_at = prepare(bed, doses).await;
     let smtp = sink.url(connections);
     let scheduler = bed.scheduler().await;
+    let queues = format!("reminders={slots},mail=64,exports=2,backups=1,maintenance=4");
     let mut programs = Vec::new();
     for _ in 0..workers {
-        let worker = Process::spawn("pulsecal-worker", bed.env(&[("SMTP_URL", &smtp)]));
+        let worker = Process::spawn("pulsecal-worker", bed.env(&[("SMTP_URL", &smtp), ("WORKER_QUEUES", &queues)]));
         worker.wait_line("takes jobs", START_LIMIT).await;
         programs.push(worker);
     }
@@ -96,17 +111,18 @@ async fn measure(report: &mut Report, bed: &Bed, sink: &mut Sink, doses: u32, wo
         program.stop_gracefully(Duration::from_secs(40)).await;
     }
 
-    let size = taken.bytes / wanted.max(1);
+    let octets = taken.bytes / wanted.max(1);
     let all = connections * workers;
     let messages = wanted.min(50_000);
-    let plain = sink.smtp_loop(all, messages, size, false).await;
-    let pipelined = sink.smtp_loop(all, messages, size, true).await;
+    let plain = sink.smtp_loop(all, messages, octets, false).await;
+    let pipelined = sink.smtp_loop(all, messages, octets, true).await;
     let mails = f64::from(doses);
     let rate = mails / mailed;
     let per_mail = |now: f64, then: f64| json!((now - then) / mails * 1e6);
     report.row([
         ("doses", json!(doses)),
         ("workers", json!(workers)),
+        ("slots", json!(slots)),
         ("mails/s", json!(rate)),
         ("smtp-loop/s", json!(plain)),
         ("ratio", json!(plain.map(|raw| rate / raw))),
@@ -117,7 +133,7 @@ async fn measure(report: &mut Report, bed: &Bed, sink: &mut Sink, doses: u32, wo
         ("worker peak MiB", json!(peak)),
         ("peak under 64", json!(peak < MIB_AIM)),
         ("scheduler peak MiB", json!(scheduler_peak)),
-        ("octets a mail", json!(size)),
+        ("octets a mail", json!(octets)),
         ("worker µs a mail", per_mail(cost.workers, before.workers)),
         ("scheduler µs", per_mail(cost.scheduler, before.scheduler)),
         ("Postgres µs", per_mail(cost.postgres, before.postgres)),

@@ -61,11 +61,11 @@ impl DoseSender {
     pub fn start(db: &Db, ids: Ids, parts: DoseParts) -> Self {
         let domain: Arc<str> = parts.from.domain().into();
         let (promise_db, record_db) = (db.clone(), db.clone());
-        let promise = Batcher::start(BATCH, 2, move |asked: Vec<(DoseStep, Fence)>| {
+        let promise = Batcher::start(BATCH, 1, move |asked: Vec<(DoseStep, Fence)>| {
             let (db, domain) = (promise_db.clone(), domain.clone());
             async move { promise_all(&db, &domain, &asked).await }
         });
-        let record = Batcher::start(BATCH, 2, move |asked: Vec<(Recorded, Finish)>| {
+        let record = Batcher::start(BATCH, 1, move |asked: Vec<(Recorded, Finish)>| {
             let db = record_db.clone();
             async move {
                 let count = asked.len();
