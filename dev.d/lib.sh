@@ -60,11 +60,24 @@ random_port() {
   return 1
 }
 
+# answers URL PORT: does anything listen where the URL points to (at PORT if it names none)? Yes, if that cannot be told.
+answers() {
+  local place=${1#*://} host port
+  place=${place%%[/?]*}
+  # A name, or an IPv6 address in brackets, then perhaps a port. Several hosts, or a socket's folder, are not looked into.
+  [[ ${place##*@} =~ ^(\[([0-9a-fA-F:.]+)\]|[^],:[]+)(:([0-9]+))?$ ]] || return 0
+  host=${BASH_REMATCH[2]:-${BASH_REMATCH[1]}} port=${BASH_REMATCH[4]:-$2}
+  # shellcheck disable=SC2016 # the inner shell expands them
+  timeout 5 bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$host" "$port" 2>/dev/null
+}
+
 # remembered_port FILE [PREFERRED]: the port of last time if it is free, else the preferred one, else a random one.
 remembered_port() {
   local port
-  port=$(cat "$1" 2>/dev/null) || port=${2:-}
-  if [[ ! $port =~ ^[0-9]+$ ]] || ! port_is_free "$port"; then port=$(random_port) || return; fi
+  for port in "$(cat "$1" 2>/dev/null)" "${2:-}" ''; do
+    if [[ $port =~ ^[0-9]+$ ]] && port_is_free "$port"; then break; fi
+  done
+  [[ -n $port ]] || port=$(random_port) || return
   printf '%s\n' "$port" >"$1"
   printf '%s' "$port"
 }

@@ -113,6 +113,7 @@ CONF
   (cd "$folder" && as_server "$REDIS_BIN" ./redis.conf 9>&-) || return
   for _ in {1..100}; do
     redis_answers && return
+    ! grep -qs 'Address already in use' "$folder/server.log" || break
     sleep 0.1
   done
   tail -n 20 "$folder/server.log"

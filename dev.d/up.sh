@@ -21,7 +21,7 @@ build() {
   in_group cargo build --profile "$profile" --workspace --bins
 }
 
-# Starts what is not given, and exports DATABASE_URL and REDIS_URL.
+# Starts what is not given, and exports DATABASE_URL and REDIS_URL. Sets SIGN_INS, the file of this database's sign-ins.
 up_servers() {
   local need=() instance=$DATA/up
   [[ -n ${DATABASE_URL:-} ]] || need+=(postgres)
@@ -31,13 +31,17 @@ up_servers() {
   new_instance "$instance"
   if [[ -n ${DATABASE_URL:-} ]]; then
     say "Postgres: the given DATABASE_URL is used"
+    answers "$DATABASE_URL" 5432 || fail "DATABASE_URL: nothing answers there"
+    SIGN_INS=$STATE/seeds/$(printf '%s' "${DATABASE_URL%%\?*}" | sha256sum | cut -c1-16).json # a hash, not the address
   else
     start_postgres "$instance" up
+    SIGN_INS=$instance/sign-ins.pg${PG_VERSION%%[!0-9]*}.json # not by address: the port may change
     step "Database pulsecal: making sure it is there" make_database
     DATABASE_URL=postgres://pulsecal:$PG_PASSWORD@127.0.0.1:$PG_PORT/pulsecal
   fi
   if [[ -n ${REDIS_URL:-} ]]; then
     say "Redis: the given REDIS_URL is used"
+    answers "$REDIS_URL" 6379 || fail "REDIS_URL: nothing answers there"
   else
     start_redis "$instance"
     REDIS_URL=$(redis_url)
@@ -59,22 +63,25 @@ export_environment() {
   local key=$STATE/keys/secret_key
   [[ -s $key ]] || (umask 077 && random_hex 32 >"$key")
   export SECRET_KEY=${SECRET_KEY:-$(<"$key")}
-  export BIND=${BIND:-127.0.0.1:$(remembered_port "$STATE/http.port" 8080)}
-  export PUBLIC_URL=${PUBLIC_URL:-http://$BIND}
   export BLOB_URL=${BLOB_URL:-file://$(url_path "$STATE/blobs")}
-  mkdir -p "$STATE/blobs"
-  export PULSECAL_SIGN_INS=$STATE/sign-ins.json
+  export LOG_FORMAT=${LOG_FORMAT:-text} # a person reads it
   if [[ -n $PG_BIN ]]; then export PULSECAL_PG_BIN=$PG_BIN PATH=$PG_BIN:$PATH; fi # pg_dump of the server's version
   (umask 077 && for name in DATABASE_URL REDIS_URL PG_BIN; do printf '%s=%q\n' "$name" "${!name}"; done >"$STATE/run.env")
 }
 
-# Once per database. The marker holds a hash, not the address.
+# choose_address BIND PUBLIC_URL: as given, else on a port that is free now.
+choose_address() {
+  export BIND=${1:-127.0.0.1:$(remembered_port "$STATE/http.port" 8080)}
+  export PUBLIC_URL=${2:-http://$BIND}
+}
+
+# Once per database: that it was done is told by the sign-ins, which are kept for each database.
 seed() {
-  local mark
-  mark=$(printf '%s' "${DATABASE_URL%%\?*}" | sha256sum)
-  [[ ${DEV_SEED:-1} != 0 && $(cat "$STATE/seeded" 2>/dev/null) != "$mark" ]] || return 0
-  (umask 077 && step "Demo clinic: loading" "$BIN/pulsecal" seed demo) # it writes the sign-ins
-  printf '%s\n' "$mark" >"$STATE/seeded"
+  mkdir -p "${SIGN_INS%/*}"
+  if [[ ${DEV_SEED:-1} != 0 && ! -s $SIGN_INS ]]; then
+    (umask 077 && PULSECAL_SIGN_INS=$SIGN_INS step "Demo clinic: loading" "$BIN/pulsecal" seed demo)
+  fi
+  ln -sfn "$SIGN_INS" "$STATE/sign-ins.json"
 }
 
 supervisor_pid() {
@@ -83,12 +90,17 @@ supervisor_pid() {
 }
 
 # Programs that outlived a supervisor that was killed.
-end_orphans() {
+orphans() {
   local pid
   [[ -f $STATE/pids ]] || return 0
   while read -r _ pid; do
-    is_ours "$pid" && end_process "$pid" 10
+    ! is_ours "$pid" || is_gone "$pid" || printf '%s\n' "$pid"
   done <"$STATE/pids"
+}
+
+end_orphans() {
+  local pid
+  for pid in $(orphans); do end_process "$pid" 10; done
   rm -f "$STATE/pids"
 }
 
@@ -110,7 +122,7 @@ stop_all() {
 }
 
 cmd_up() {
-  local detach='' pid
+  local detach='' pid rc bind=${BIND:-} url=${PUBLIC_URL:-}
   [[ ${1:-} != --detach ]] || detach=yes
   lock
   if pid=$(supervisor_pid); then
@@ -126,31 +138,49 @@ cmd_up() {
   up_servers
   build
   export_environment
-  step "Database: migrating" "$BIN/pulsecal" migrate
+  step "Database: migrating" "$BIN/pulsecal" migrate ||
+    fail "the database cannot be migrated. If its data may go: ./dev reset"
   seed
-  local supervise=("$BIN/pulsecal" dev-supervise --state-dir "$STATE" --bin-dir "$BIN")
-  if [[ -n $detach ]]; then
-    "${OWN_SESSION[@]}" "${supervise[@]}" </dev/null >/dev/null 2>"$STATE/log/supervisor.err" 9>&- &
-    pid=$!
-    step "api, worker, scheduler: starting" wait_ready "$pid"
-    trap - EXIT INT TERM HUP PIPE
-    disown "$pid" || true
-    cat "$STATE/welcome.txt"
-    say "Runs on its own. ./dev logs follows it, ./dev down stops it."
-  else
-    # Ctrl-C comes here, not to the programs: they end in order.
-    "${OWN_SESSION[@]}" "${supervise[@]}" </dev/null 9>&- &
-    pid=$!
-    unlock
-    trap 'kill -TERM "$pid" 2>/dev/null || true' INT TERM HUP
-    local rc=0
-    while :; do
-      rc=0
-      wait "$pid" || rc=$?
-      is_gone "$pid" && break # a trapped signal ends `wait`, not the supervisor
-    done
-    exit "$rc"
-  fi
+  for _ in {1..3}; do
+    choose_address "$bind" "$url"
+    rc=0
+    if [[ -n $detach ]]; then supervise_detached || rc=$?; else supervise_here || rc=$?; fi
+    # Another checkout may have been faster at taking the port. One that was not asked for may as well be another.
+    if ((rc == 0)) || [[ -n $bind ]] || ! grep -qs 'BIND: cannot listen' "$STATE/log/supervisor.log"; then break; fi
+    say "Somebody took $BIND meanwhile: another port."
+    random_port >"$STATE/http.port"
+  done
+  exit "$rc"
+}
+
+# To be run in the background: it replaces the shell that was forked for it, so that the pid is its own.
+supervise() { exec "${OWN_SESSION[@]}" "$BIN/pulsecal" dev-supervise --state-dir "$STATE" --bin-dir "$BIN" </dev/null 9>&-; }
+
+supervise_detached() {
+  local pid
+  supervise >/dev/null 2>"$STATE/log/supervisor.err" &
+  pid=$!
+  step "api, worker, scheduler: starting" wait_ready "$pid" || return
+  trap - EXIT INT TERM HUP PIPE
+  disown "$pid" || true
+  cat "$STATE/welcome.txt"
+  say "Runs on its own. ./dev logs follows it, ./dev down stops it."
+}
+
+# Ctrl-C comes here, not to the programs: they end in order.
+supervise_here() {
+  local pid rc=0
+  supervise &
+  pid=$!
+  unlock
+  trap 'kill -TERM "$pid" 2>/dev/null || true' INT TERM HUP
+  while :; do
+    rc=0
+    wait "$pid" || rc=$?
+    is_gone "$pid" && break # a trapped signal ends `wait`, not the supervisor
+  done
+  trap 'exit 130' INT TERM HUP
+  return "$rc"
 }
 
 wait_ready() {
@@ -176,9 +206,11 @@ cmd_down() {
 }
 
 cmd_reset() {
+  [[ -z ${DATABASE_URL:-} ]] || fail "reset forgets what ./dev made; the database of DATABASE_URL is yours to empty"
   lock
   stop_all
-  rm -rf "$DATA/up" "$STATE/blobs" "$STATE/seeded" "$STATE/sign-ins.json"
+  rm -rf "$DATA/up" "$STATE/blobs"
+  mkdir -m 700 "$STATE/blobs"
   unlock
   cmd_up "$@"
 }
@@ -188,7 +220,13 @@ cmd_status() {
     if [[ ${1:-} == --json ]]; then cat "$STATE/status.json"; else cat "$STATE/welcome.txt" 2>/dev/null || say "starting"; fi
     return
   fi
-  if [[ ${1:-} == --json ]]; then say '{"running": false}'; else say "Nothing runs. ./dev up starts it."; fi
+  if [[ ${1:-} == --json ]]; then
+    say '{"running": false}'
+  elif [[ -n $(orphans) ]]; then
+    say "The supervisor was killed and its programs still run. ./dev up or ./dev down puts that right."
+  else
+    say "Nothing runs. ./dev up starts it."
+  fi
   return 1
 }
 

@@ -6,6 +6,7 @@ use clap::Subcommand;
 use pulsecal_core::ids::JobId;
 use pulsecal_core::process::Failure;
 use pulsecal_core::store::audit::{self, Actor, Entry};
+use pulsecal_core::store::console::FreedMessage;
 use pulsecal_core::store::{Scope, Tx, console, schedules as schedule_rows};
 use pulsecal_jobs::{Does, Trial};
 use serde_json::json;
@@ -33,7 +34,8 @@ pub enum Jobs {
         /// The job's id.
         id: String,
     },
-    /// Give a dead job its attempts anew.
+    /// Give a dead job its attempts anew. A message of it that had failed is sent, unless it is stale; one that was sent, or
+    /// perhaps was, is not.
     Retry {
         /// The job's id.
         id: String,
@@ -87,19 +89,23 @@ pub async fn jobs(what: Jobs, out: Output) -> Result<(), Failure> {
         }
         Jobs::Retry { id } => {
             let job = id_of(&id)?;
-            if !console::retry_dead(tx.conn(), job).await.map_err(db)? {
-                return Err(Failure::new("there is no such dead job, or it is live again already"));
-            }
-            note(&mut tx, "job.retry", job).await?;
+            let freed = console::retry_dead(tx.conn(), job).await.map_err(db)?;
+            let freed = freed.ok_or_else(|| Failure::new("there is no such dead job, or it is live again already"))?;
+            note(&mut tx, "job.retry", job, &freed).await?;
             tx.commit().await.map_err(db)?;
-            out.one(&json!({"retried": id}), "It will run again.");
+            let messages: Vec<_> = freed.iter().map(|message| message.id).collect();
+            let said = match messages.is_empty() {
+                true => "It will run again.",
+                false => "It will run again, and its message, which had failed, will be sent if that is still right.",
+            };
+            out.one(&json!({"retried": id, "messages": messages}), said);
         }
         Jobs::Cancel { id } => {
             let job = id_of(&id)?;
             if !console::cancel(tx.conn(), job).await.map_err(db)? {
                 return Err(Failure::new("there is no such waiting job; a running one cannot be cancelled yet"));
             }
-            note(&mut tx, "job.cancel", job).await?;
+            note(&mut tx, "job.cancel", job, &[]).await?;
             tx.commit().await.map_err(db)?;
             out.one(&json!({"cancelled": id}), "It will end as cancelled.");
         }
@@ -119,18 +125,21 @@ pub async fn jobs(what: Jobs, out: Output) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn note(tx: &mut Tx, action: &'static str, job: JobId) -> Result<(), Failure> {
+/// Writes down what was done to a job, and that these messages are planned again.
+async fn note(tx: &mut Tx, action: &'static str, job: JobId, freed: &[FreedMessage]) -> Result<(), Failure> {
     let (now, ids) = (tx.now(), pulsecal_core::ids::Ids);
-    let entry = Entry {
-        org: None,
+    let entry = |org, action, subject_type, subject| Entry {
+        org,
         actor: Actor::Operator,
         action,
-        subject_type: "job",
-        subject: job.0,
+        subject_type,
+        subject,
         outcome: "success",
         detail: None,
     };
-    audit::write(tx.conn(), ids, &[entry], now).await.map_err(db)
+    let mut entries = vec![entry(None, action, "job", job.0)];
+    entries.extend(freed.iter().map(|message| entry(Some(message.org), "message.retry", "message", message.id.0)));
+    audit::write(tx.conn(), ids, &entries, now).await.map_err(db)
 }
 
 /// Runs `pulsecal queues`.

@@ -5,6 +5,7 @@ mod dev;
 mod doses;
 mod import;
 mod output;
+mod reconcile;
 mod seed;
 mod setup;
 
@@ -68,6 +69,18 @@ enum Command {
         #[arg(long, default_value_t = 50)]
         limit: u32,
     },
+    /// Compare ledger, belt, message log and dose plan, and name each row that does not agree.
+    ///
+    /// Nothing is changed. Ends with 0 when all agree, with 1 when an error was found. What only lags, as a due job that is not
+    /// in Redis, and what is only worth knowing, as uncertain messages, is shown and does not count.
+    ///
+    /// It reads the whole table `jobs` (live jobs only), and reads the whole table `messages` (five checks), `dose_occurrences`
+    /// (two) and `job_history` (one). On a large database that takes minutes; `reads_whole` says which check reads what.
+    Reconcile {
+        /// At most so many ids of each check.
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        limit: u32,
+    },
     /// Used by ./dev up.
     #[command(hide = true)]
     DevSupervise(dev::SuperviseArgs),
@@ -105,6 +118,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Queues => console::queues(out).await?,
         Command::Schedules => console::schedules(out).await?,
         Command::Messages { state, limit } => console::messages(state.as_deref(), limit, out).await?,
+        Command::Reconcile { limit } => return reconcile::run(limit, out).await,
         Command::DevSupervise(args) => dev::supervise(args).await.map_err(|error| Failure::new(error.to_string()))?,
     }
     Ok(ExitCode::SUCCESS)

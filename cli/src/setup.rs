@@ -1,13 +1,11 @@
 //! Setting up: the database, and who may use the API.
 
-use std::str::FromStr;
-
 use chrono::TimeDelta;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use pulsecal_core::clock::Clock;
 use pulsecal_core::config::Config;
 use pulsecal_core::context::Context;
-use pulsecal_core::ids::PersonId;
+use pulsecal_core::ids::{OrgId, PersonId, TokenId};
 use pulsecal_core::process::{self, Failure};
 use pulsecal_core::store::{self, Scope};
 use pulsecal_core::tokens;
@@ -52,32 +50,71 @@ pub async fn migrate(out: Output) -> Result<(), Failure> {
 /// People who may use the API.
 #[derive(Subcommand)]
 pub enum User {
-    /// Make an API token for a person; it is shown once.
-    Token {
-        /// The person's id.
+    /// Make an API token for a person, which is shown once; list tokens, or revoke one.
+    Token(TokenArgs),
+}
+
+/// What to do with API tokens; by itself it makes one.
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct TokenArgs {
+    #[command(subcommand)]
+    what: Option<OldToken>,
+    /// The person's id.
+    #[arg(long, required = true)]
+    person: Option<PersonId>,
+    /// What it may do, as in patients:read; may be given again.
+    #[arg(long = "scope", required = true)]
+    scopes: Vec<String>,
+    /// For how many days, 1 to 365.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=365))]
+    days: u16,
+    /// A note on what it is for.
+    #[arg(long, default_value = "")]
+    label: String,
+}
+
+/// What to do with tokens that were made before.
+#[derive(Subcommand)]
+pub enum OldToken {
+    /// The tokens of an organization, newest first. Nothing is kept of the secrets.
+    List {
+        /// The organization's id.
         #[arg(long)]
-        person: String,
-        /// What it may do, as in patients:read; may be given again.
-        #[arg(long = "scope", required = true)]
-        scopes: Vec<String>,
-        /// For how many days, 1 to 365.
-        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=365))]
-        days: u16,
-        /// A note on what it is for.
-        #[arg(long, default_value = "")]
-        label: String,
+        org: OrgId,
+    },
+    /// Make a token worthless at once.
+    Revoke {
+        /// The token's id, as `list` shows it.
+        id: TokenId,
     },
 }
 
 /// Runs `pulsecal user`.
 ///
 /// # Errors
-/// Postgres, or a person or scope that there is not.
+/// Postgres, or a person, scope or token that there is not.
 pub async fn user(what: User, out: Output) -> Result<(), Failure> {
-    let User::Token { person, scopes, days, label } = what;
-    let person = PersonId::from_str(&person).map_err(|_| Failure::new("--person: is no id"))?;
+    let User::Token(TokenArgs { what, person, scopes, days, label }) = what;
     let ctx = context()?;
     let mut tx = ctx.begin(Scope::Platform).await.map_err(db)?;
+    match what {
+        None => {}
+        Some(OldToken::List { org }) => {
+            let rows = tokens::list(&mut tx, org).await.map_err(db)?;
+            out.rows(&["id", "person", "label", "scopes", "created_at", "expires_at", "revoked_at"], &rows);
+            return Ok(());
+        }
+        Some(OldToken::Revoke { id }) => {
+            if !tokens::revoke(&mut tx, ctx.ids, id).await.map_err(db)? {
+                return Err(Failure::new("there is no such token, or it was revoked before"));
+            }
+            tx.commit().await.map_err(db)?;
+            out.one(&json!({"revoked": id}), "It opens nothing any more.");
+            return Ok(());
+        }
+    }
+    let person = person.ok_or_else(|| Failure::new("--person: is not given"))?;
     let expires_at = tx.now() + TimeDelta::days(i64::from(days));
     let org = tokens::organization_of(&mut tx, person)
         .await
@@ -88,8 +125,8 @@ pub async fn user(what: User, out: Output) -> Result<(), Failure> {
     tx.commit().await.map_err(db)?;
     let shown = secret.expose();
     out.one(
-        &json!({"token": shown, "expires_at": expires_at}),
-        &format!("{shown}\nIt is shown this once, and expires at {expires_at}."),
+        &json!({"id": secret.id, "token": shown, "expires_at": expires_at}),
+        &format!("{shown}\nIt is shown this once, and expires at {expires_at}. Its id is {}.", secret.id),
     );
     Ok(())
 }

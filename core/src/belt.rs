@@ -167,6 +167,15 @@ impl Belt {
         self.ask(redis::cmd("LLEN").arg(key)).await
     }
 
+    /// The ids in a list, at most [`DEPTH`]; what is no id is passed over.
+    ///
+    /// # Errors
+    /// Redis.
+    pub async fn ids(&self, key: &str) -> Result<Vec<JobId>, BeltError> {
+        let found: Vec<Vec<u8>> = self.ask(redis::cmd("LRANGE").arg(key).arg(0).arg(DEPTH - 1)).await?;
+        Ok(found.iter().filter_map(|bytes| uuid::Uuid::from_slice(bytes).ok().map(JobId)).collect())
+    }
+
     /// The epoch that Redis remembers; none after a loss.
     ///
     /// # Errors

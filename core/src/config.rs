@@ -31,7 +31,7 @@ pub const VARIABLES: &[Variable] = &[
     var("BLOB_URL", Some("")),
     var("BIND", Some("127.0.0.1:8080")),
     var("METRICS_BIND", Some("")),
-    var("WORKER_QUEUES", Some("reminders=64,mail=64,exports=2,backups=1,maintenance=4")),
+    var("WORKER_QUEUES", Some("reminders=512,mail=64,exports=2,backups=1,maintenance=4")),
     var("BACKUP_RECIPIENT", Some("")),
     var("SENTRY_DSN", Some("")),
     var("OTEL_EXPORTER_OTLP_ENDPOINT", Some("")),
@@ -39,6 +39,7 @@ pub const VARIABLES: &[Variable] = &[
     var("GOOGLE_CLIENT_SECRET", Some("")),
     var("OIDC_ISSUER", Some("")),
     var("LOG_FORMAT", Some("")),
+    var("JOB_HISTORY_MONTHS", Some("13")),
     var("PULSECAL_ALLOW_ABORT", Some("")),
 ];
 
@@ -93,13 +94,34 @@ impl FromStr for WorkerQueues {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut queues = BTreeMap::new();
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-            let (name, count) = part.split_once('=').ok_or("expected QUEUE=COUNT pairs, as in reminders=64,mail=64")?;
+            let (name, count) =
+                part.split_once('=').ok_or("expected QUEUE=COUNT pairs, as in reminders=512,mail=64")?;
             let queue = name.trim().parse::<Queue>().map_err(|error| error.to_string())?;
             let count = count.trim().parse::<usize>().ok().filter(|count| (1..=4096).contains(count));
             let count = count.ok_or_else(|| format!("the count of {queue} must be 1 to 4096"))?;
             queues.insert(queue, count);
         }
-        if queues.is_empty() { Err("names no queue; as in reminders=64,mail=64".into()) } else { Ok(Self(queues)) }
+        if queues.is_empty() { Err("names no queue; as in reminders=512,mail=64".into()) } else { Ok(Self(queues)) }
+    }
+}
+
+/// For how many months ended jobs are kept, 1 to 1200.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistoryMonths(u16);
+
+impl HistoryMonths {
+    /// How many.
+    pub const fn count(self) -> u16 {
+        self.0
+    }
+}
+
+impl FromStr for HistoryMonths {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let months = text.parse().ok().filter(|months| (1..=1200).contains(months));
+        months.map(Self).ok_or_else(|| "must be a number of months, 1 to 1200".to_owned())
     }
 }
 
@@ -128,6 +150,8 @@ pub struct Config {
     pub metrics_bind: Option<std::net::SocketAddr>,
     /// `WORKER_QUEUES`.
     pub worker_queues: WorkerQueues,
+    /// `JOB_HISTORY_MONTHS`.
+    pub job_history_months: HistoryMonths,
     /// `SENTRY_DSN`; none: no Sentry.
     pub sentry_dsn: Option<Secret<String>>,
     /// `LOG_FORMAT`: `text`, `json`, or by whether the output is a terminal.
@@ -190,6 +214,7 @@ impl Config {
             bind: env.parsed("BIND", socket)?,
             metrics_bind: env.optional("METRICS_BIND")?.map(|_| env.parsed("METRICS_BIND", socket)).transpose()?,
             worker_queues: env.parsed("WORKER_QUEUES", str::parse)?,
+            job_history_months: env.parsed("JOB_HISTORY_MONTHS", str::parse)?,
             sentry_dsn: env.optional("SENTRY_DSN")?.map(Secret),
             log_format: env.parsed("LOG_FORMAT", |text| match text {
                 "" => Ok(LogFormat::ByTerminal),
@@ -254,6 +279,7 @@ mod tests {
         let config = read(&[]).expect("the defaults are valid");
         assert_eq!(config.worker_queues.0[&Queue::Reminders], 64);
         assert_eq!(config.belt, BeltKind::Native);
+        assert_eq!(config.job_history_months.count(), 13);
         assert!(config.smtp_url.is_none());
     }
 
@@ -267,6 +293,8 @@ mod tests {
             ("WORKER_QUEUES", "pigeons=2"),
             ("BELT", "hunter2"),
             ("SMTP_URL", "hunter2"),
+            ("JOB_HISTORY_MONTHS", "hunter2"),
+            ("JOB_HISTORY_MONTHS", "0"),
             ("LOG_FORMAT", "hunter2"),
         ] {
             let said = read(&[(name, value)]).expect_err(name).to_string();

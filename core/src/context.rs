@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::clock::Clock;
+use crate::config::HistoryMonths;
 use crate::ids::Ids;
 use crate::ledger::Fence;
 use crate::links::Links;
@@ -29,6 +30,8 @@ pub struct Shared {
     pub links: Links,
     /// Sends the messages of doses.
     pub doses: DoseSender,
+    /// For how long ended jobs are kept.
+    pub history_months: HistoryMonths,
 }
 
 impl Context {

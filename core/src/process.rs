@@ -158,7 +158,8 @@ pub fn context(config: &Config, kind: &str) -> Result<Context, Failure> {
         ids,
         DoseParts { mailer, templates: templates.clone(), links: links.clone(), from, clock: clock.clone() },
     );
-    Ok(Context::new(Shared { db, clock, ids, templates, links, doses }))
+    let history_months = config.job_history_months;
+    Ok(Context::new(Shared { db, clock, ids, templates, links, doses, history_months }))
 }
 
 fn listen(stop: CancellationToken) -> Result<tokio::task::JoinHandle<()>, Failure> {

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::config::Secret;
 use crate::ids::{Ids, OrgId, PersonId, TokenId};
 use crate::store::audit::{self, Actor, Entry};
+use crate::store::tokens::TokenLine;
 use crate::store::{DbError, Tx, tokens};
 
 /// What every token begins with, so that people and secret scanners know one when they see it.
@@ -211,6 +212,35 @@ pub async fn mint(
     };
     audit::write(tx.conn(), ids, &[entry], now).await?;
     Ok(NewToken { id, secret: Secret::new(secret) })
+}
+
+/// The tokens of `org`, newest first, without their secrets; also those that are worth nothing any more.
+///
+/// # Errors
+/// Postgres.
+pub async fn list(tx: &mut Tx, org: OrgId) -> Result<Vec<TokenLine>, DbError> {
+    tokens::list(tx.conn(), org).await
+}
+
+/// Makes a token worthless from now on, with an audit entry, in the given transaction. False: there is no such token among
+/// those that the transaction sees, or it was revoked before.
+///
+/// # Errors
+/// Postgres.
+pub async fn revoke(tx: &mut Tx, ids: Ids, token: TokenId) -> Result<bool, DbError> {
+    let now = tx.now();
+    let Some(org) = tokens::revoke(tx.conn(), token, now).await? else { return Ok(false) };
+    let entry = Entry {
+        org: Some(org),
+        actor: Actor::Operator,
+        action: "token.revoked",
+        subject_type: "api_token",
+        subject: token.0,
+        outcome: "success",
+        detail: None,
+    };
+    audit::write(tx.conn(), ids, &[entry], now).await?;
+    Ok(true)
 }
 
 /// The organization that a person belongs to, among those that the transaction sees.

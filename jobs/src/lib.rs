@@ -1,9 +1,11 @@
 //! Every kind of work, one file each, and the one list of them.
 
+mod keep_history;
 mod materialise_doses;
 mod medication_reminder;
 mod trial;
 
+pub use keep_history::KeepHistory;
 pub use materialise_doses::MaterialiseDoses;
 pub use medication_reminder::MedicationReminder;
 pub use trial::{Does, Trial};
@@ -12,5 +14,5 @@ use pulsecal_core::ledger::Registry;
 
 /// Every kind of work. A new kind is its file and its line here.
 pub fn registry() -> Registry {
-    Registry::default().with::<MedicationReminder>().with::<MaterialiseDoses>().with::<Trial>()
+    Registry::default().with::<MedicationReminder>().with::<MaterialiseDoses>().with::<KeepHistory>().with::<Trial>()
 }

@@ -1,26 +1,35 @@
 //! The sweep: pushes every due job that is not on the belt. It reads the ledger in order of time, and keeps its place, so
 //! that a long queue is pushed once; when a list has run empty it starts from the front, and finds what was lost.
 
-use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use pulsecal_core::belt::{BeltError, DEPTH, list_key, suspects_key};
+use pulsecal_core::belt::{BeltError, list_key, suspects_key};
 use pulsecal_core::context::Context;
 use pulsecal_core::ids::{JobId, ProcessId};
-use pulsecal_core::ledger::Queue;
-use pulsecal_core::store::{DbError, Scope, feed};
+use pulsecal_core::ledger::{Priority, Queue};
+use pulsecal_core::store::feed::{self, Fed};
+use pulsecal_core::store::{DbError, Scope};
 use pulsecal_core::telemetry::Loop;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// How often the sweep looks.
 const EVERY: Duration = Duration::from_millis(250);
+/// How often it looks whether a list that has more to come has run low.
+const EVERY_LOW: Duration = Duration::from_millis(20);
+/// A list is topped up when it holds less: enough for the fastest workers until the next look, and no more, since what was
+/// pushed when it was enqueued is on the list already and would be there twice.
+const LOW: usize = 2000;
 /// Ids pushed in one go.
-const BATCH: usize = 5000;
+const BATCH: u16 = 5000;
 /// The epoch moves on so often; a Redis restored from an older state is found by it.
 const EPOCH_EVERY: Duration = Duration::from_secs(5);
+/// The epoch that the migration writes: no belt was fed yet.
+const FIRST_EPOCH: &str = "none";
+/// A list that ran empty is fed from the front again, but no sooner than this after the last time: between the front and
+/// its place lie the jobs that run now.
+const FRONT_WHEN_EMPTY: Duration = Duration::from_secs(1);
 /// From time to time the front is read again although the list is not empty: what a worker took and never claimed waits
 /// there when the queue never drains.
 const FRONT_EVERY: Duration = Duration::from_secs(30);
@@ -35,13 +44,28 @@ enum SweepError {
     Belt(#[from] BeltError),
 }
 
-/// How far a list was fed, and when the front was last read.
-type Place = (Option<(DateTime<Utc>, JobId)>, Option<Instant>);
-
-#[derive(Default)]
+/// What the sweep remembers from round to round.
 struct Places {
-    at: HashMap<(Queue, i16), Place>,
+    lists: Vec<List>,
     epoch: Option<(String, Instant)>,
+    looked: Option<Instant>,
+}
+
+struct List {
+    fed: Fed,
+    /// When it was last fed from the front.
+    front: Option<Instant>,
+    /// The ledger has more for it.
+    more: bool,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        let each = Queue::ALL.into_iter().flat_map(|queue| Priority::ALL.map(|priority| (queue, priority.level())));
+        let lists = each.map(|(queue, priority)| Fed { queue, priority, place: None });
+        let lists = lists.map(|fed| List { fed, front: None, more: false }).collect();
+        Self { lists, epoch: None, looked: None }
+    }
 }
 
 /// Runs until `stop`.
@@ -64,31 +88,58 @@ pub async fn run(ctx: Context, me: ProcessId, moved: Loop, stop: CancellationTok
 }
 
 async fn round(ctx: &Context, me: ProcessId, places: &mut Places) -> Result<Duration, SweepError> {
-    let mut tx = ctx.begin(Scope::Ledger).await?;
-    let Some(remembered) = feed::take_turn(tx.conn(), me, TURN_SECONDS).await? else {
-        *places = Places::default();
+    if places.looked.is_none_or(|since| since.elapsed() >= EVERY) {
+        let mut tx = ctx.begin(Scope::Ledger).await?;
+        let Some(remembered) = feed::take_turn(tx.conn(), me, TURN_SECONDS).await? else {
+            *places = Places::default();
+            tx.commit().await?;
+            return Ok(Duration::from_secs(1));
+        };
+        let lists: Vec<Fed> = places.lists.iter().map(|list| list.fed).collect();
+        let waiting = feed::lists_with_due(tx.conn(), &lists).await?;
         tx.commit().await?;
-        return Ok(Duration::from_secs(1));
-    };
-    let waiting = feed::queues_with_due(tx.conn()).await?;
-    tx.commit().await?;
-    keep_epoch(ctx, places, &remembered).await?;
-    let mut more = false;
-    for (queue, priority) in waiting {
-        let Ok(queue) = queue.parse::<Queue>() else { continue };
-        more |= feed_one(ctx, places, queue, priority).await?;
+        if keep_epoch(ctx, places, &remembered).await? {
+            return Ok(Duration::ZERO);
+        }
+        for (list, more) in places.lists.iter_mut().zip(waiting) {
+            list.more = more;
+        }
+        back_to_the_front(ctx, places).await?;
+        places.looked = Some(Instant::now());
     }
-    Ok(if more { Duration::from_millis(20) } else { EVERY })
+    for list in places.lists.iter_mut().filter(|list| list.more) {
+        feed_one(ctx, list).await?;
+    }
+    Ok(if places.lists.iter().any(|list| list.more) { EVERY_LOW } else { EVERY })
 }
 
-/// Notices that Redis lost its state or went back to an older one, and moves the epoch on.
-async fn keep_epoch(ctx: &Context, places: &mut Places, remembered: &str) -> Result<(), SweepError> {
+/// Lists that ran empty, or were not read from the front for long, are read from there in the next round.
+async fn back_to_the_front(ctx: &Context, places: &mut Places) -> Result<(), SweepError> {
+    let belt = ctx.db.belt();
+    for List { fed, front, .. } in places.lists.iter_mut().filter(|list| list.fed.place.is_some()) {
+        let ago = front.map_or(FRONT_EVERY, |since| since.elapsed());
+        let key = list_key(belt.prefix(), fed.queue, fed.priority);
+        if ago >= FRONT_EVERY || (ago >= FRONT_WHEN_EMPTY && belt.depth(&key).await? == 0) {
+            fed.place = None;
+        }
+    }
+    Ok(())
+}
+
+/// Notices that Redis lost its state or went back to an older one, and moves the epoch on. True: it did, and all lists are
+/// to be fed from the front.
+async fn keep_epoch(ctx: &Context, places: &mut Places, remembered: &str) -> Result<bool, SweepError> {
     let belt = ctx.db.belt();
     let found = belt.epoch().await?;
     let lost = found.as_deref() != Some(remembered);
     if lost {
-        tracing::warn!("sweep.epoch: the belt was lost or is of an older state; everything due is pushed again");
-        places.at.clear();
+        if remembered == FIRST_EPOCH {
+            tracing::info!("sweep.epoch: a new belt");
+        } else {
+            tracing::warn!("sweep.epoch: the belt was lost or is of an older state; everything due is pushed again");
+        }
+        places.lists.iter_mut().for_each(|list| list.fed.place = None);
+        places.looked = None;
     }
     let fresh =
         places.epoch.as_ref().is_some_and(|(epoch, since)| epoch == remembered && since.elapsed() < EPOCH_EVERY);
@@ -100,25 +151,19 @@ async fn keep_epoch(ctx: &Context, places: &mut Places, remembered: &str) -> Res
         belt.set_epoch(&epoch).await?;
         places.epoch = Some((epoch, Instant::now()));
     }
-    Ok(())
+    Ok(lost)
 }
 
-/// Tops one list up. True: there is more to push at once.
-async fn feed_one(ctx: &Context, places: &mut Places, queue: Queue, priority: i16) -> Result<bool, SweepError> {
+/// Tops one list up if it runs low.
+async fn feed_one(ctx: &Context, list: &mut List) -> Result<(), SweepError> {
+    let Fed { queue, priority, place } = list.fed;
     let belt = ctx.db.belt();
     let key = list_key(belt.prefix(), queue, priority);
-    let depth = belt.depth(&key).await?;
-    let (place, front) = places.at.entry((queue, priority)).or_default();
-    if depth == 0 || front.is_none_or(|since| since.elapsed() > FRONT_EVERY) {
-        *place = None;
-        *front = Some(Instant::now());
-    }
-    let room = DEPTH.saturating_sub(depth).min(BATCH);
-    if room == 0 {
-        return Ok(false);
+    if belt.depth(&key).await? >= LOW {
+        return Ok(());
     }
     let mut tx = ctx.begin(Scope::Ledger).await?;
-    let due = feed::due_jobs(tx.conn(), queue, priority, *place, i64::try_from(room).unwrap_or(i64::MAX)).await?;
+    let due = feed::due_jobs(tx.conn(), list.fed, BATCH).await?;
     tx.commit().await?;
     let (suspects, ready): (Vec<&feed::DueJob>, Vec<&feed::DueJob>) = due.iter().partition(|job| job.suspect);
     if !ready.is_empty() {
@@ -130,8 +175,10 @@ async fn feed_one(ctx: &Context, places: &mut Places, queue: Queue, priority: i1
             belt.push(&key, &suspects.iter().map(|job| job.id).collect::<Vec<_>>()).await?;
         }
     }
-    if let Some(last) = due.last() {
-        *place = Some((last.run_at, last.id));
+    if place.is_none() {
+        list.front = Some(Instant::now());
     }
-    Ok(due.len() == room)
+    list.fed.place = due.last().map(|last| (last.run_at, last.id)).or(place);
+    list.more = due.len() == usize::from(BATCH);
+    Ok(())
 }

@@ -20,14 +20,24 @@ const EVERY: Duration = Duration::from_millis(250);
 const MOST_SLOTS: usize = 2000;
 
 /// The schedules that the code ships.
-const SHIPPED: &[Shipped] = &[Shipped {
-    name: "materialise_doses",
-    cron: "0 */15 * * * *",
-    zone: "UTC",
-    job_kind: "materialise_doses",
-    misfire: "coalesce",
-    window_seconds: 86_400,
-}];
+const SHIPPED: &[Shipped] = &[
+    Shipped {
+        name: "materialise_doses",
+        cron: "0 */15 * * * *",
+        zone: "UTC",
+        job_kind: "materialise_doses",
+        misfire: "coalesce",
+        window_seconds: 86_400,
+    },
+    Shipped {
+        name: "keep_history",
+        cron: "0 40 2 * * *",
+        zone: "UTC",
+        job_kind: "keep_history",
+        misfire: "coalesce",
+        window_seconds: 604_800,
+    },
+];
 
 /// Ships the schedules, and has reminders planned anew after an update of the tz database.
 ///

@@ -7,8 +7,9 @@ mod support;
 
 use pulsecal_core::context::Context;
 use pulsecal_core::doses::{dispatch, planner};
-use pulsecal_core::ledger::NewJob;
-use pulsecal_core::store::{DbError, Scope, doses, feed, schedules};
+use pulsecal_core::ledger::{NewJob, Priority, Queue};
+use pulsecal_core::store::feed::{self, Fed};
+use pulsecal_core::store::{DbError, Scope, doses, schedules};
 use pulsecal_core::time::tzdb_version;
 use pulsecal_jobs::MedicationReminder;
 use serde_json::{Value, json};
@@ -95,8 +96,12 @@ async fn look(ctx: &Context) -> Result<(), DbError> {
     let mut tx = ctx.begin(Scope::Platform).await?;
     let now = tx.now();
     let due = schedules::due(tx.conn(), now).await?;
-    let waiting = feed::queues_with_due(tx.conn()).await?;
-    assert!(due.is_empty() && waiting.is_empty(), "nothing is due");
+    let lists: Vec<Fed> = Queue::ALL
+        .into_iter()
+        .flat_map(|queue| Priority::ALL.map(|priority| Fed { queue, priority: priority.level(), place: None }))
+        .collect();
+    let waiting = feed::lists_with_due(tx.conn(), &lists).await?;
+    assert!(due.is_empty() && !waiting.contains(&true), "nothing is due");
     tx.commit().await
 }
 

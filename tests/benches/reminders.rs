@@ -27,7 +27,7 @@ fn main() {
     let options = Options::read(&["--doses", "--workers", "--slots", "--connections"]);
     let doses: Vec<u32> = options.values("--doses", "20000,100000");
     let workers: Vec<usize> = options.values("--workers", "1,2");
-    let slots: Vec<usize> = options.values("--slots", "64");
+    let slots: Vec<usize> = options.values("--slots", "512");
     let connections = options.value("--connections", 16);
     support::block_on(async {
         let mut sink = Sink::start().await;

@@ -52,7 +52,7 @@ pub async fn run(ctx: Context, mut ended: mpsc::Receiver<Finish>, held: Held, mo
 }
 
 async fn record(ctx: &Context, batch: &[Finish]) -> Result<(), DbError> {
-    let mut tx = ctx.begin(Scope::Platform).await?;
+    let mut tx = ctx.begin(Scope::Batch).await?;
     let held = finish::finish(tx.conn(), batch).await?;
     tx.commit().await?;
     for late in batch.iter().filter(|entry| !held.contains(&entry.fence.job)) {

@@ -49,7 +49,8 @@ impl Held {
         self.0.in_doubt.store(true, Ordering::Release);
     }
 
-    fn knows(&self, fence: &Fence) -> bool {
+    /// Whether this claim is one of them.
+    pub fn knows(&self, fence: &Fence) -> bool {
         self.0.fences.lock().unwrap_or_else(|broken| broken.into_inner()).contains(fence)
     }
 }

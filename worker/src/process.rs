@@ -60,7 +60,7 @@ pub async fn run_with(process: Process, registry: Registry) -> Result<(), Failur
     let moved = process.health.watch("take suspects", Duration::from_secs(120));
     running.takers.spawn(take_suspects(
         process.ctx.clone(),
-        queues.clone(),
+        queues.iter().cloned().zip(process.config.worker_queues.0.values().copied()).collect(),
         held.clone(),
         process.id,
         moved,

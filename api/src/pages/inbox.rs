@@ -19,8 +19,9 @@ use crate::problem::Problem;
 /// Mails shown when nothing else is asked for, and at most.
 const USUAL: i64 = 200;
 const MOST: i64 = 10_000;
-/// The HTML of a mail runs nothing, loads nothing and may be framed by the page around it.
-const MAIL_POLICY: &str = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
+/// The HTML of a mail runs nothing, loads nothing and may be framed by the page around it. Its links open in a window of
+/// their own: the pages that they lead to may not be framed.
+const MAIL_POLICY: &str = "sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
 
 /// The routes under `/dev/inbox`.
 pub(super) fn router() -> Router<App> {
@@ -128,7 +129,7 @@ async fn html(_: Local, State(app): State<App>, Id(id): Id<Uuid>) -> Result<Resp
     let parsed = MessageParser::default().parse(&raw);
     let html = parsed.as_ref().and_then(|mail| mail.body_html(0)).unwrap_or_default();
     let policy = [(header::CONTENT_SECURITY_POLICY, MAIL_POLICY)];
-    Ok((policy, Html(html.into_owned())).into_response())
+    Ok((policy, Html(html.replacen("<head>", "<head>\n<base target=\"_blank\">", 1))).into_response())
 }
 
 async fn raw(_: Local, State(app): State<App>, Id(id): Id<Uuid>) -> Result<Response, Problem> {

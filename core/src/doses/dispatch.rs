@@ -30,7 +30,7 @@ pub async fn dispatch_due(
     limit: i64,
     job: impl Fn(DoseStep) -> Result<NewJob, serde_json::Error>,
 ) -> Result<usize, DbError> {
-    let mut tx = ctx.begin(Scope::Platform).await?;
+    let mut tx = ctx.begin(Scope::Batch).await?;
     let now = tx.now();
     let due = ladder::due_doses(tx.conn(), now, limit).await?;
     if due.is_empty() {

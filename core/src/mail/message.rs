@@ -1,10 +1,15 @@
 //! A mail as bytes: one recipient, text part first, then HTML, 7-bit, CRLF.
 
+use std::fmt;
+use std::io::Write as _;
 use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
-use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
-use lettre::message::{Body, Mailbox, Message, MultiPart, SinglePart};
+use lettre::message::header::{
+    ContentTransferEncoding, Date, From, Headers, MessageId as MessageIdHeader, ReplyTo, Subject, To,
+};
+use lettre::message::{Body, Mailbox, Mailboxes};
+use memchr::{memchr_iter, memchr2};
 
 use super::address::{DisplayName, EmailAddress, MessageId};
 use super::smtp::Envelope;
@@ -12,6 +17,9 @@ use super::template::Rendered;
 
 /// Longest line of a message, without its line break (RFC 5322 2.1.1), in octets.
 const MAX_LINE: usize = 998;
+/// The headers that every mail has alike. Nobody's holiday reply shall answer it (RFC 3834; the
+/// second is Exchange's).
+const FIXED: &str = "Auto-Submitted: auto-generated\r\nX-Auto-Response-Suppress: All\r\nMIME-Version: 1.0\r\n";
 
 /// A mail ready to be built. No `Debug`: it holds personal data.
 #[derive(Clone)]
@@ -39,26 +47,38 @@ impl OutgoingMail {
     /// gives the same bytes.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
+        let Rendered { text, html, .. } = &self.rendered;
+        // Room for CRLFs and for some quoted-printable; a text in another script takes more.
+        let content = text.len() + html.len();
+        let mut bytes = Vec::with_capacity(1536 + content + content / 16);
+        // A boundary that no line of 7-bit or quoted-printable text can be: "=_" is neither.
+        let boundary = format!("=_{}", self.message_id.local_part());
+        put(&mut bytes, format_args!("{}{FIXED}", self.headers()));
+        put(&mut bytes, format_args!("Content-Type: multipart/alternative;\r\n boundary=\"{boundary}\"\r\n\r\n"));
+        put_part(&mut bytes, &boundary, "plain", text);
+        put_part(&mut bytes, &boundary, "html", html);
+        put(&mut bytes, format_args!("--{boundary}--\r\n"));
+        bytes
+    }
+
+    /// The headers that differ between mails. They are lettre's, which encodes and folds them: no
+    /// name or subject gets out of its header. (Its `Message` would read them again, at the cost
+    /// of all the rest.)
+    fn headers(&self) -> Headers {
+        let mailbox =
+            |name: Option<String>, address: &EmailAddress| Mailboxes::from(Mailbox::new(name, address.for_header()));
         let from_name = self.from_name.as_str();
         let from_name = (!from_name.is_empty()).then(|| from_name.to_owned());
-        let mut builder = Message::builder()
-            .from(Mailbox::new(from_name, self.from.for_header()))
-            .to(Mailbox::new(None, self.to.for_header()))
-            .subject(self.rendered.subject.as_str())
-            .date(SystemTime::from(self.date))
-            .message_id(Some(self.message_id.as_str().to_owned()))
-            // Nobody's holiday reply shall answer this (RFC 3834; the second is Exchange's).
-            .raw_header(fixed_header("Auto-Submitted", "auto-generated"))
-            .raw_header(fixed_header("X-Auto-Response-Suppress", "All"));
+        let mut headers = Headers::with_capacity(6);
+        headers.set(From::from(mailbox(from_name, &self.from)));
+        headers.set(To::from(mailbox(None, &self.to)));
         if let Some(reply_to) = &self.reply_to {
-            builder = builder.reply_to(Mailbox::new(None, reply_to.for_header()));
+            headers.set(ReplyTo::from(mailbox(None, reply_to)));
         }
-        // A boundary that no line of 7-bit or quoted-printable text can be: "=_" is neither.
-        let body = MultiPart::alternative()
-            .boundary(format!("=_{}", self.message_id.local_part()))
-            .singlepart(part(ContentType::TEXT_PLAIN, &self.rendered.text))
-            .singlepart(part(ContentType::TEXT_HTML, &self.rendered.html));
-        builder.multipart(body).expect("From and To are set, which is all it asks for").formatted()
+        headers.set(Subject::from(self.rendered.subject.clone()));
+        headers.set(Date::new(SystemTime::from(self.date)));
+        headers.set(MessageIdHeader::from(self.message_id.as_str().to_owned()));
+        headers
     }
 
     /// The envelope: from the return path to the one recipient, bounces tracked by the message id.
@@ -68,26 +88,58 @@ impl OutgoingMail {
     }
 }
 
-fn fixed_header(name: &'static str, value: &str) -> HeaderValue {
-    HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_owned())
+fn put(to: &mut Vec<u8>, text: fmt::Arguments<'_>) {
+    to.write_fmt(text).expect("a Vec takes everything");
 }
 
 /// ASCII text in lines that are short enough goes as it is; for anything else lettre chooses
 /// between quoted-printable and base64.
-fn part(kind: ContentType, content: &str) -> SinglePart {
-    let plain =
-        content.is_ascii() && !content.contains(['\0', '\r']) && content.split('\n').all(|line| line.len() <= MAX_LINE);
-    let body = if plain {
-        let crlf = content.replace('\n', "\r\n").into_bytes();
-        Body::dangerous_pre_encoded(crlf, ContentTransferEncoding::SevenBit)
-    } else {
-        Body::new(content.to_owned())
+fn put_part(to: &mut Vec<u8>, boundary: &str, subtype: &str, content: &str) {
+    let mut head = |encoding: ContentTransferEncoding| {
+        put(
+            to,
+            format_args!(
+                "--{boundary}\r\nContent-Type: text/{subtype}; charset=utf-8\r\n\
+                 Content-Transfer-Encoding: {encoding}\r\n\r\n"
+            ),
+        );
     };
-    SinglePart::builder().content_type(kind).body(body)
+    if is_plain(content.as_bytes()) {
+        head(ContentTransferEncoding::SevenBit);
+        put_with_crlf(to, content.as_bytes());
+    } else {
+        let body = Body::new(content.to_owned());
+        head(body.encoding());
+        to.extend_from_slice(&body.into_vec());
+    }
+    to.extend_from_slice(b"\r\n");
+}
+
+/// Whether it is ASCII in lines that are short enough, each but the last with LF at its end.
+fn is_plain(content: &[u8]) -> bool {
+    let mut start = 0;
+    let mut line_fits = |end: usize| end - std::mem::replace(&mut start, end + 1) <= MAX_LINE;
+    content.is_ascii()
+        && memchr2(b'\0', b'\r', content).is_none()
+        && memchr_iter(b'\n', content).all(&mut line_fits)
+        && line_fits(content.len())
+}
+
+/// Each LF becomes CRLF.
+fn put_with_crlf(to: &mut Vec<u8>, content: &[u8]) {
+    let mut start = 0;
+    for end in memchr_iter(b'\n', content) {
+        to.extend_from_slice(&content[start..end]);
+        to.extend_from_slice(b"\r\n");
+        start = end + 1;
+    }
+    to.extend_from_slice(&content[start..]);
 }
 
 #[cfg(test)]
 mod tests {
+    use lettre::message::header::{ContentType, HeaderName, HeaderValue};
+    use lettre::message::{Message, MultiPart, SinglePart};
     use mail_parser::{Addr, Message as Parsed, MessageParser, MimeHeaders};
     use uuid::Uuid;
 
@@ -196,6 +248,70 @@ mod tests {
         let bytes = mail(name, &subject, short, short).to_bytes();
         assert_fit_for_the_wire(&bytes);
         assert_eq!(parsed(&bytes).body_text(0).expect("text").trim_end(), "Grüße");
+    }
+
+    /// The same mail as lettre's own `Message` builds it.
+    fn by_lettre(mail: &OutgoingMail) -> Vec<u8> {
+        let name = Some(mail.from_name.as_str().to_owned()).filter(|name| !name.is_empty());
+        let fixed = |name, value: &str| HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_owned());
+        let part = |kind: ContentType, content: &str| {
+            let content = match is_plain(content.as_bytes()) {
+                true => Body::dangerous_pre_encoded(
+                    content.replace('\n', "\r\n").into_bytes(),
+                    ContentTransferEncoding::SevenBit,
+                ),
+                false => Body::new(content.to_owned()),
+            };
+            SinglePart::builder().content_type(kind).body(content)
+        };
+        let mut builder = Message::builder()
+            .from(Mailbox::new(name, mail.from.for_header()))
+            .to(Mailbox::new(None, mail.to.for_header()));
+        if let Some(reply_to) = &mail.reply_to {
+            builder = builder.reply_to(Mailbox::new(None, reply_to.for_header()));
+        }
+        let parts = MultiPart::alternative()
+            .boundary(format!("=_{}", mail.message_id.local_part()))
+            .singlepart(part(ContentType::TEXT_PLAIN, &mail.rendered.text))
+            .singlepart(part(ContentType::TEXT_HTML, &mail.rendered.html));
+        builder
+            .subject(mail.rendered.subject.as_str())
+            .date(SystemTime::from(mail.date))
+            .message_id(Some(mail.message_id.as_str().to_owned()))
+            .raw_header(fixed("Auto-Submitted", "auto-generated"))
+            .raw_header(fixed("X-Auto-Response-Suppress", "All"))
+            .multipart(parts)
+            .expect("a message")
+            .formatted()
+    }
+
+    #[test]
+    fn bytes_are_those_of_lettre() {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("ascii");
+        let contents = ["", "\n", "a", "a\n.\n\nb\n", "Grüße\n", "a\r\nb", "a\0b", &"x".repeat(999), &"y".repeat(998)];
+        for (i, content) in contents.into_iter().enumerate() {
+            for (name, subject) in
+                [("", "A subject"), ("Example Clinic", ""), ("Praxis \"Müller\" 🏥", "Erinnerung für alle")]
+            {
+                let mut mail = mail(name, subject, content, contents[contents.len() - 1 - i]);
+                assert_eq!(text(mail.to_bytes()), text(by_lettre(&mail)), "{content:?}");
+                mail.reply_to = Some(EmailAddress::parse("desk@example.org").expect("address"));
+                assert_eq!(text(mail.to_bytes()), text(by_lettre(&mail)), "{content:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn plain_is_short_ascii_lines() {
+        let line = "x".repeat(998);
+        for plain in ["", "\n", "a\n\nb", &line, &format!("{line}\n{line}\n")] {
+            assert!(is_plain(plain.as_bytes()), "{plain:?}");
+        }
+        for other in
+            ["ä", "a\0", "a\r\n", "a\rb", &format!("{line}x"), &format!("{line}x\n"), &format!("a\n{line}x\nb")]
+        {
+            assert!(!is_plain(other.as_bytes()), "{other:?}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::clock::Clock;
@@ -33,6 +34,9 @@ pub struct DoseSender {
     promise: Batcher<(DoseStep, Fence), Result<Promise, String>>,
     record: Batcher<(Recorded, Finish), Result<(), String>>,
     parts: Arc<DoseParts>,
+    /// Mails are rendered when it is nearly their turn: those that wait hold no bodies, and thousands of renderings at one
+    /// moment do not stand in the way of the batches.
+    turns: Arc<Semaphore>,
 }
 
 /// What the messages of doses are made with.
@@ -50,7 +54,7 @@ pub struct DoseParts {
 }
 
 enum Promise {
-    Send(Box<(DoseSubject, MessageRowId)>),
+    Send(Arc<DoseSubject>, MessageRowId),
     Stale(&'static str),
     Settled(String),
     Fenced,
@@ -73,7 +77,8 @@ impl DoseSender {
                 vec![answer; count]
             }
         });
-        Self { promise, record, parts: Arc::new(parts) }
+        let turns = Arc::new(Semaphore::new(parts.mailer.worth_at_once()));
+        Self { promise, record, parts: Arc::new(parts), turns }
     }
 
     /// Sends one message of one dose, if it is still right to, and finishes its job with it.
@@ -83,16 +88,22 @@ impl DoseSender {
     pub async fn send(&self, step: DoseStep, fence: Fence, last_attempt: bool) -> JobResult {
         let gone = || JobError::Retry("the send path ended".into());
         let (subject, id) = match self.promise.ask((step, fence)).await.ok_or_else(gone)?.map_err(JobError::Retry)? {
-            Promise::Send(found) => *found,
+            Promise::Send(subject, id) => (subject, id),
             Promise::Stale(why) => return Ok(Verdict::Cancel(why)),
             Promise::Settled(state) if state == "sent" || state == "uncertain" => return Ok(Verdict::Done),
             Promise::Settled(_) => return Ok(Verdict::Cancel("its message was settled before")),
             Promise::Fenced => return Ok(Verdict::Settled),
         };
-        let now = self.parts.clock.now();
         let this = Try { step, fence, id };
-        let delivery = match self.parts.mail_of(&subject, step, id, now) {
-            Ok(mail) => self.parts.mailer.deliver(&mail).await,
+        let turn = self.turns.acquire().await.map_err(|_closed| gone())?;
+        let now = self.parts.clock.now();
+        let delivered = match self.parts.mail_of(&subject, step, id, now) {
+            Ok(mail) => Ok(self.parts.mailer.deliver(&mail).await),
+            Err(why) => Err(why),
+        };
+        drop(turn);
+        let delivery = match delivered {
+            Ok(delivery) => delivery,
             Err(why) => return self.failed(this, why).await,
         };
         let why = match delivery {
@@ -264,7 +275,7 @@ async fn try_promise_all(db: &Db, domain: &str, asked: &[(DoseStep, Fence)]) -> 
     let mut tx = db.begin(Scope::Orgs(&orgs)).await?;
     let now = tx.now();
     let ids: Vec<_> = asked.iter().map(|(step, _)| step.occurrence).collect();
-    let mut subjects: HashMap<_, _> =
+    let subjects: HashMap<_, _> =
         send::dose_subjects(tx.conn(), &ids).await?.into_iter().map(|(id, row)| (id, Arc::new(row))).collect();
     let mut messages = Vec::with_capacity(asked.len());
     for (step, fence) in asked {
@@ -299,9 +310,9 @@ async fn try_promise_all(db: &Db, domain: &str, asked: &[(DoseStep, Fence)]) -> 
     let answer = asked.iter().map(|(step, fence)| {
         let Some(message) = by_job.get(&fence.job) else { return Promise::Stale("the dose is no longer planned") };
         match answers.get(&message.id).cloned().unwrap_or(Promised::Fenced) {
-            Promised::Send => match subjects.remove(&step.occurrence).and_then(Arc::into_inner) {
-                Some(subject) => Promise::Send(Box::new((subject, message.id))),
-                None => Promise::Fenced,
+            Promised::Send => match subjects.get(&step.occurrence) {
+                Some(subject) => Promise::Send(subject.clone(), message.id),
+                None => Promise::Stale("the dose is no longer planned"),
             },
             Promised::Suppressed => Promise::Stale(message.suppressed.unwrap_or("suppressed")),
             Promised::BecameUncertain => Promise::Settled("uncertain".into()),
@@ -347,4 +358,48 @@ async fn record_all(db: &Db, ids: Ids, asked: &[(Recorded, Finish)]) -> Result<(
         finish::finish(tx.conn(), &finishes).await?;
     }
     tx.commit().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{OccurrenceId, OrgId, PersonId};
+
+    fn subject(step: i16) -> DoseSubject {
+        let nobody = Uuid::nil();
+        DoseSubject {
+            occurrence: OccurrenceId(nobody),
+            org: OrgId(nobody),
+            patient: PersonId(nobody),
+            due_at: DateTime::UNIX_EPOCH,
+            zone: "Europe/Berlin".into(),
+            state: "due".into(),
+            step,
+            ladder_at: DateTime::UNIX_EPOCH,
+            reminder_active: true,
+            prescription_status: "active".into(),
+            medicine: "Examplin".into(),
+            dosage: String::new(),
+            email: Some("pat@example.org".into()),
+            email_verified: true,
+            privacy_level: 0,
+            reachable: true,
+            clinic_name: "Example Clinic".into(),
+            discreet_name: None,
+            clinic_phone: None,
+            prescriber: None,
+        }
+    }
+
+    #[test]
+    fn of_all_steps_of_a_dose_only_the_newest_may_be_sent() {
+        for next in 1..10 {
+            let dose = subject(next);
+            let may = |step| {
+                let asked = DoseStep { org: dose.org, occurrence: dose.occurrence, ladder: 0, step };
+                stale(&dose, asked).is_none()
+            };
+            assert_eq!((0..next).filter(|step| may(*step)).collect::<Vec<_>>(), [next - 1]);
+        }
+    }
 }

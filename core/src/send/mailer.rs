@@ -26,6 +26,14 @@ impl std::fmt::Debug for Mailer {
 }
 
 impl Mailer {
+    /// How many mails are worth having ready at once: one on its way on each connection, and one that follows it.
+    pub fn worth_at_once(&self) -> usize {
+        match self {
+            Mailer::Smtp(smtp) => 2 * smtp.max_connections(),
+            Mailer::Mailbox(_) => 8,
+        }
+    }
+
     /// Delivers one mail, and says exactly how that ended.
     pub async fn deliver(&self, mail: &OutgoingMail) -> Delivery {
         let bytes = mail.to_bytes();

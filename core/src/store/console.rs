@@ -6,7 +6,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::ids::JobId;
+use crate::ids::{JobId, MessageRowId, OrgId};
 use crate::store::DbError;
 
 /// A job, live or ended.
@@ -98,11 +98,22 @@ pub async fn job(conn: &mut PgConnection, id: JobId) -> Result<Option<(JobLine, 
     Ok(Some((line, tries)))
 }
 
-/// Puts a dead job back into the ledger, with its attempts to use again.
+/// A message that was refused, and may be sent after all.
+#[derive(Clone, Copy, Debug)]
+pub struct FreedMessage {
+    /// The row.
+    pub id: MessageRowId,
+    /// Whose.
+    pub org: OrgId,
+}
+
+/// Puts a dead job back into the ledger, with its attempts to use again. If it died because its message failed, nothing was
+/// sent, and the message is planned again; whether it is still right to send it is asked at the next try. A message that was
+/// sent, or perhaps was, stays as it is. Gives the messages that were freed; none: there is no such dead job.
 ///
 /// # Errors
 /// Postgres.
-pub async fn retry_dead(conn: &mut PgConnection, id: JobId) -> Result<bool, DbError> {
+pub async fn retry_dead(conn: &mut PgConnection, id: JobId) -> Result<Option<Vec<FreedMessage>>, DbError> {
     let done = sqlx::query!(
         "INSERT INTO jobs (id, kind, queue, priority, args, org_id, run_at, attempt, max_attempts, unique_key, trace, enqueued_at, last_error)
          SELECT id, kind, queue, priority, args, org_id, now(), 0, max_attempts, unique_key, trace, enqueued_at, last_error
@@ -110,9 +121,23 @@ pub async fn retry_dead(conn: &mut PgConnection, id: JobId) -> Result<bool, DbEr
          ON CONFLICT DO NOTHING",
         id.0
     )
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
-    Ok(done.rows_affected() == 1)
+    if done.rows_affected() == 0 {
+        return Ok(None);
+    }
+    // No index goes by the job, but one by what a message is about, which is among the ids in the job's args.
+    let freed = sqlx::query_as!(
+        FreedMessage,
+        r#"UPDATE messages SET state = 'planned', settled_at = NULL WHERE job_id = $1 AND state = 'failed' AND subject_id = ANY (ARRAY(
+             SELECT (arg #>> '{}')::uuid
+             FROM jobs, jsonb_path_query(args, '$.* ? (@ like_regex "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")') AS arg WHERE id = $1))
+           RETURNING id AS "id: MessageRowId", org_id AS "org: OrgId""#,
+        id.0
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(Some(freed))
 }
 
 /// Asks to cancel a job: one that waits ends as cancelled when a worker takes it. False: no such live job.

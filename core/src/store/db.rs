@@ -34,10 +34,17 @@ pub enum Scope<'a> {
     Orgs(&'a [OrgId]),
     /// Every organization: ledger, planner, operators.
     Platform,
-    /// As [`Scope::Platform`], and the commit does not wait for the disk: for claims and beats, which a crash of Postgres
+    /// As [`Scope::Platform`], for statements over many rows by their keys.
+    Batch,
+    /// As [`Scope::Batch`], and the commit does not wait for the disk: for claims and beats, which a crash of Postgres
     /// may take back. The jobs run again then, and their fences keep the old runs from finishing.
     Ledger,
 }
+
+/// A batch names its rows by their keys. A plan that is made once and kept must look them up one by one, however small the
+/// tables were when it was made: the hot ones grow a thousandfold within a minute.
+const BY_KEYS: &str =
+    "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off";
 
 /// Postgres, as a process sees it.
 #[derive(Clone, Debug)]
@@ -93,14 +100,17 @@ impl Db {
                 &one
             }
             Scope::Orgs(orgs) => orgs,
-            Scope::Platform | Scope::Ledger => &[],
+            Scope::Platform | Scope::Batch | Scope::Ledger => &[],
         };
         let tx = match scope {
             Scope::Platform => begin(&self.system, "BEGIN".to_owned()).await?,
-            Scope::Ledger => begin(&self.system, "BEGIN; SET LOCAL synchronous_commit = off".to_owned()).await?,
-            Scope::Org(_) | Scope::Orgs(_) => {
-                let list = orgs.iter().map(|org| org.to_string()).collect::<Vec<_>>().join(",");
-                begin(&self.app, format!("BEGIN; SET LOCAL app.orgs = '{list}'")).await?
+            Scope::Batch => begin(&self.system, format!("BEGIN; {BY_KEYS}")).await?,
+            Scope::Ledger => {
+                begin(&self.system, format!("BEGIN; SET LOCAL synchronous_commit = off; {BY_KEYS}")).await?
+            }
+            Scope::Org(_) => begin(&self.app, format!("BEGIN; SET LOCAL app.orgs = '{}'", listed(orgs))).await?,
+            Scope::Orgs(_) => {
+                begin(&self.app, format!("BEGIN; SET LOCAL app.orgs = '{}'; {BY_KEYS}", listed(orgs))).await?
             }
         };
         Ok(Tx { inner: tx, now: self.clock.now(), belt: self.belt.clone(), ids: self.ids, due: Vec::new() })
@@ -122,6 +132,10 @@ impl Db {
         self.app.close().await;
         self.system.close().await;
     }
+}
+
+fn listed(orgs: &[OrgId]) -> String {
+    orgs.iter().map(|org| org.to_string()).collect::<Vec<_>>().join(",")
 }
 
 /// Begins with `sql`. A pooled connection that broke while idle (a restart of Postgres) is told apart from a server that

@@ -20,47 +20,62 @@ pub struct DueJob {
     pub run_at: DateTime<Utc>,
 }
 
-/// Due jobs of a queue and priority that nobody runs, after `place`, oldest first.
+/// Due jobs of a list that nobody runs, after its place, oldest first.
 ///
 /// # Errors
 /// Postgres.
-pub async fn due_jobs(
-    conn: &mut PgConnection,
-    queue: Queue,
-    priority: i16,
-    place: Option<(DateTime<Utc>, JobId)>,
-    limit: i64,
-) -> Result<Vec<DueJob>, DbError> {
-    let (at, id) = place.map_or((DateTime::UNIX_EPOCH, uuid::Uuid::nil()), |(at, id)| (at, id.0));
+pub async fn due_jobs(conn: &mut PgConnection, list: Fed, limit: u16) -> Result<Vec<DueJob>, DbError> {
+    let (at, id) = list.after();
     sqlx::query_as!(
         DueJob,
         r#"SELECT id AS "id: JobId", priority, crashes > 0 AS "suspect!", run_at FROM jobs
            WHERE queue = $1 AND priority = $2 AND (run_at, id) > ($3, $4) AND run_at <= now() AND worker IS NULL
            ORDER BY run_at, id LIMIT $5"#,
-        queue.as_str(),
-        priority,
+        list.queue.as_str(),
+        list.priority,
         at,
         id,
-        limit
+        i64::from(limit)
     )
     .fetch_all(conn)
     .await
 }
 
-/// The earliest moment at which a queue has something due; none: nothing waits. Tells an idle sweep to do nothing.
+/// One list of the belt, and how far the sweep has fed it: the last due job it pushed. None: from the front.
+#[derive(Clone, Copy, Debug)]
+pub struct Fed {
+    /// The list's queue.
+    pub queue: Queue,
+    /// The list's priority level, 0 to 2.
+    pub priority: i16,
+    /// When that job fell due, and which it was.
+    pub place: Option<(DateTime<Utc>, JobId)>,
+}
+
+impl Fed {
+    fn after(&self) -> (DateTime<Utc>, uuid::Uuid) {
+        self.place.map_or((DateTime::UNIX_EPOCH, uuid::Uuid::nil()), |(at, id)| (at, id.0))
+    }
+}
+
+/// For each of `lists`, whether a due job waits after its place. Tells an idle sweep to do nothing.
 ///
 /// # Errors
 /// Postgres.
-pub async fn queues_with_due(conn: &mut PgConnection) -> Result<Vec<(String, i16)>, DbError> {
-    let queues: Vec<String> = Queue::ALL.iter().map(|queue| queue.as_str().to_owned()).collect();
-    let rows = sqlx::query!(
-        r#"SELECT q AS "queue!", p AS "priority!" FROM unnest($1::text[]) q CROSS JOIN generate_series(0, 2) p
-           WHERE EXISTS (SELECT FROM jobs WHERE queue = q AND priority = p AND run_at <= now() AND worker IS NULL)"#,
-        &queues
+pub async fn lists_with_due(conn: &mut PgConnection, lists: &[Fed]) -> Result<Vec<bool>, DbError> {
+    let (at, ids): (Vec<_>, Vec<_>) = lists.iter().map(Fed::after).unzip();
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM jobs j WHERE j.queue = l.queue AND j.priority = l.priority AND (j.run_at, j.id) > (l.at, l.id)
+             AND j.run_at <= now() AND j.worker IS NULL) AS "waits!"
+           FROM unnest($1::text[], $2::int2[], $3::timestamptz[], $4::uuid[]) WITH ORDINALITY AS l (queue, priority, at, id, n)
+           ORDER BY l.n"#,
+        &lists.iter().map(|list| list.queue.as_str().to_owned()).collect::<Vec<_>>(),
+        &lists.iter().map(|list| list.priority).collect::<Vec<_>>(),
+        &at,
+        &ids,
     )
     .fetch_all(conn)
-    .await?;
-    rows.into_iter().map(|row| Ok((row.queue, i16::try_from(row.priority).unwrap_or(1)))).collect()
+    .await
 }
 
 /// The belt's epoch as Postgres remembers it, if `feeder` is the one to feed now: takes or renews the feeder's turn, for

@@ -82,18 +82,23 @@ pub async fn finish(conn: &mut PgConnection, batch: &[Finish]) -> Result<HashSet
     Ok(held)
 }
 
-/// Gives back the running jobs of processes that are gone; the attempt stays counted. The first crash is not held against
-/// a job, since it may only have run beside the one that crashed: from then on it runs alone of its sort. Nor is the second,
-/// since a job of another sort may have run beside it. At the third, a job whose attempts are used up is dead. Returns
-/// (given back, dead).
+/// Gives back the running jobs of processes that are gone; the attempt stays counted. Neither the first crash is held against
+/// a job, since it ran among all, nor the second, since it ran in a group of suspects. From then on it runs beside no other
+/// suspect. At the third, a job whose attempts are used up is dead if it was all that its process had; if an ordinary job was
+/// beside it, which may have been the one, it is dead at the fourth. Returns (given back, dead).
 ///
 /// # Errors
 /// Postgres.
 pub async fn rescue(conn: &mut PgConnection, gone: &[ProcessId]) -> Result<(u64, u64), DbError> {
     let gone: Vec<_> = gone.iter().map(|id| id.0).collect();
     let dead = sqlx::query!(
-        "WITH gone AS (
-           DELETE FROM jobs WHERE worker = ANY($1) AND crashes > 1 AND attempt >= max_attempts RETURNING *
+        "WITH lost AS (
+           SELECT id, count(*) OVER (PARTITION BY worker) AS together FROM jobs WHERE worker = ANY($1)
+         ), gone AS (
+           DELETE FROM jobs j USING lost
+           WHERE j.id = lost.id AND j.worker = ANY($1) AND j.attempt >= j.max_attempts
+             AND (j.crashes > 2 OR (j.crashes = 2 AND lost.together = 1))
+           RETURNING j.*
          )
          INSERT INTO job_history (id, kind, queue, priority, args, org_id, run_at, expires_at, attempt, max_attempts, crashes, worker,
            started_at, unique_key, trace, enqueued_at, last_error, state, ended_at)

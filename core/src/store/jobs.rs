@@ -61,8 +61,30 @@ pub async fn insert(
     Ok(inserted.into_iter().collect())
 }
 
-/// Claims those of `ids` that are ready: counts the attempt and names the worker. An id that is not ready is dropped.
-/// `suspects` claims the jobs whose worker died with them, and only those.
+/// Which jobs a claim takes, by how often their worker died with them (`crashes`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crashed {
+    /// Ordinary jobs.
+    Never,
+    /// Suspects that may have run beside the one that crashed.
+    Once,
+    /// Suspects that are to run alone.
+    Again,
+}
+
+impl Crashed {
+    /// From how many crashes to how many.
+    const fn bounds(self) -> (i16, i16) {
+        match self {
+            Self::Never => (0, 0),
+            Self::Once => (1, 1),
+            Self::Again => (2, i16::MAX),
+        }
+    }
+}
+
+/// Claims those of `ids` that are ready and have crashed so often: counts the attempt and names the worker. An id that is
+/// not ready is dropped.
 ///
 /// # Errors
 /// Postgres.
@@ -70,19 +92,21 @@ pub async fn claim(
     conn: &mut PgConnection,
     ids: &[JobId],
     worker: ProcessId,
-    suspects: bool,
+    crashed: Crashed,
 ) -> Result<Vec<Claimed>, DbError> {
     let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
+    let (from, to) = crashed.bounds();
     let rows = sqlx::query!(
         r#"UPDATE jobs j SET worker = $2, attempt = j.attempt + 1, started_at = clock_timestamp()
-           FROM (SELECT id FROM jobs WHERE id = ANY($1) AND worker IS NULL AND run_at <= clock_timestamp() AND (crashes > 0) = $3
-                 FOR UPDATE SKIP LOCKED) ready
-           WHERE j.id = ready.id
+           WHERE j.ctid = ANY (ARRAY(
+             SELECT ctid FROM jobs WHERE id = ANY($1) AND worker IS NULL AND run_at <= clock_timestamp() AND crashes BETWEEN $3 AND $4
+             FOR UPDATE SKIP LOCKED))
            RETURNING j.id AS "id: JobId", j.kind, j.args AS "args: Json<Box<RawValue>>", j.org_id AS "org: OrgId", j.attempt, j.max_attempts, j.run_at,
              coalesce(j.expires_at <= clock_timestamp(), false) AS "expired!", j.cancel_asked"#,
         &ids,
         worker.0,
-        suspects,
+        from,
+        to,
     )
     .fetch_all(conn)
     .await?;

@@ -1,6 +1,7 @@
 //! API tokens.
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use sqlx::PgConnection;
 
 use crate::ids::{OrgId, PersonId, TokenId};
@@ -49,6 +50,54 @@ pub async fn insert(
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// A token as operators see it: all but the secret, of which nothing is kept.
+#[derive(Clone, Debug, Serialize)]
+pub struct TokenLine {
+    /// The token.
+    pub id: TokenId,
+    /// The person who acts with it.
+    pub person: PersonId,
+    /// The note on what it is for.
+    pub label: String,
+    /// What it may do.
+    pub scopes: Vec<String>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// From then on it is worth nothing.
+    pub expires_at: DateTime<Utc>,
+    /// Since then it is worth nothing.
+    pub revoked_at: Option<DateTime<Utc>>,
+}
+
+/// The tokens of an organization, newest first; also those that are worth nothing any more.
+///
+/// # Errors
+/// Postgres.
+pub async fn list(conn: &mut PgConnection, org: OrgId) -> Result<Vec<TokenLine>, DbError> {
+    sqlx::query_as!(
+        TokenLine,
+        r#"SELECT token_id AS "id: TokenId", person_id AS "person: PersonId", label, scopes, created_at, expires_at, revoked_at
+           FROM api_tokens WHERE org_id = $1 ORDER BY created_at DESC, token_id DESC"#,
+        org.0
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Makes a token worthless and gives its organization; none: there is no such token, or it was revoked before.
+///
+/// # Errors
+/// Postgres.
+pub async fn revoke(conn: &mut PgConnection, id: TokenId, now: DateTime<Utc>) -> Result<Option<OrgId>, DbError> {
+    sqlx::query_scalar!(
+        r#"UPDATE api_tokens SET revoked_at = $2 WHERE token_id = $1 AND revoked_at IS NULL RETURNING org_id AS "org: OrgId""#,
+        id.0,
+        now
+    )
+    .fetch_optional(conn)
+    .await
 }
 
 /// Who a token stands for.

@@ -36,7 +36,9 @@ pub fn start(config: &Config, process: &'static str) -> Telemetry {
         let options = sentry::ClientOptions::new().dsn(dsn.expose()).server_name(process).send_default_pii(false);
         sentry::init(options.before_send(|event| Some(scrub(event))).before_breadcrumb(|_| None))
     });
-    let errors = sentry.is_some().then(sentry::integrations::tracing::ErrorLayer::new);
+    let errors = sentry.is_some().then(|| {
+        sentry::integrations::tracing::ErrorLayer::new().with_filter(tracing_subscriber::filter::LevelFilter::ERROR)
+    });
     let set = tracing_subscriber::registry().with(filter).with(lines).with(errors).try_init();
     debug_assert!(set.is_ok(), "telemetry is started once");
     let recorder = PrometheusBuilder::new().build_recorder();

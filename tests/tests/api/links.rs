@@ -189,7 +189,7 @@ async fn every_answer_has_its_headers_and_the_log_holds_no_token_and_no_query() 
 #[tokio::test]
 async fn the_inbox_shows_mail_as_a_page_and_as_json() {
     let api = TestApi::start().await;
-    let raw = "From: Practice <p@example.org>\r\nTo: ann@example.org\r\nSubject: Your update\r\nMIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\nPlain words\r\n--b\r\nContent-Type: text/html\r\n\r\n<p>Rich <script>words</script></p>\r\n--b--\r\n";
+    let raw = "From: Practice <p@example.org>\r\nTo: ann@example.org\r\nSubject: Your update\r\nMIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\nPlain words\r\n--b\r\nContent-Type: text/html\r\n\r\n<html><head><title>Update</title></head><p>Rich <script>words</script></p>\r\n--b--\r\n";
     for (id, second) in [(1_u128, 1), (2, 2)] {
         sqlx::query("INSERT INTO dev_mailbox (id, recipient, subject, message_id, received_at, raw) VALUES ($1, 'ann@example.org', 'Your <update>', $2, to_timestamp($3), $4)")
             .bind(Uuid::from_u128(id)).bind(format!("<{id}@example.org>")).bind(f64::from(second)).bind(raw.as_bytes()).execute(&api.pool).await.expect("a mail");
@@ -210,7 +210,9 @@ async fn the_inbox_shows_mail_as_a_page_and_as_json() {
     assert!(page.text().contains("Plain words") && !page.text().contains("<script>"), "{}", page.text());
     let html = http.get(&format!("{one}/html")).await.expect_status(200);
     let policy = html.header("content-security-policy").expect("a policy");
-    assert!(policy.starts_with("sandbox;") && policy.contains("frame-ancestors 'self'") && !policy.contains("script"));
+    assert!(policy.starts_with("sandbox allow-popups allow-popups-to-escape-sandbox;"));
+    assert!(policy.contains("frame-ancestors 'self'") && !policy.contains("script"));
+    assert!(html.text().contains("<base target=\"_blank\">"), "a link of the mail opens: {}", html.text());
     assert_eq!(http.get(&format!("{one}/raw")).await.expect_status(200).text(), raw);
     let _none = http.get(&format!("/dev/inbox/{}", Uuid::from_u128(3))).await.expect_status(404);
 }

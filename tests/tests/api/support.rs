@@ -9,7 +9,7 @@ use pulsecal_core::ids::{Ids, OccurrenceId, OrgId};
 use pulsecal_core::links::{DoseLink, Links};
 use pulsecal_tests::databases::TestDatabase;
 use pulsecal_tests::http::Http;
-use pulsecal_tests::processes::Process;
+use pulsecal_tests::processes::{Finished, Process, run};
 use pulsecal_tests::servers::{Postgres, Redis};
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -33,7 +33,7 @@ pub struct TestApi {
     pub process: Process,
     pub pool: PgPool,
     pub base: String,
-    _db: TestDatabase,
+    db: TestDatabase,
 }
 
 impl TestApi {
@@ -58,7 +58,7 @@ impl TestApi {
         let line: Value = serde_json::from_str(&line).expect("a log line is JSON");
         let base = format!("http://{}", line["address"].as_str().expect("where it listens"));
         let pool = db.pool().await;
-        Self { process, pool, base, _db: db }
+        Self { process, pool, base, db }
     }
 
     pub fn anonymous(&self) -> Http {
@@ -67,6 +67,11 @@ impl TestApi {
 
     pub fn with(&self, token: &str) -> Http {
         self.anonymous().with_bearer(token)
+    }
+
+    /// `pulsecal` as an operator types it, with `--json`.
+    pub async fn operator(&self, arguments: &[&str]) -> Finished {
+        run("pulsecal", &[arguments, &["--json"]].concat(), [("DATABASE_URL", self.db.url())], LIMIT).await
     }
 
     /// The path of a dose's page.

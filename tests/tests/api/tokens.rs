@@ -1,5 +1,7 @@
 //! Tokens: who gets in, how far.
 
+use serde_json::Value;
+
 use crate::support::{ALL_SCOPES, Clinic, TestApi, add_person, add_token, new_id, token_of};
 
 #[tokio::test]
@@ -74,5 +76,62 @@ async fn a_role_bounds_what_its_tokens_allow() {
         add_token(&api.pool, clinic.org, person, &token_of(letter), &ALL_SCOPES, "now() + interval '1 hour'", false)
             .await;
         let _answer = api.with(&token_of(letter)).get(path).await.expect_status(status);
+    }
+}
+
+#[tokio::test]
+async fn an_operator_makes_lists_and_revokes_tokens() {
+    let api = TestApi::start().await;
+    let (clinic, other) = (Clinic::add(&api.pool, 'a').await, Clinic::add(&api.pool, 'b').await);
+    let doctor = clinic.doctor.to_string();
+    let made = api
+        .operator(&["user", "token", "--person", &doctor, "--scope", "patients:read", "--label", "ward tablet"])
+        .await;
+    assert!(made.status.success(), "{}", made.stderr);
+    let made: Value = serde_json::from_str(&made.stdout).expect("JSON");
+    let (id, secret) = (made["id"].as_str().expect("an id"), made["token"].as_str().expect("a secret"));
+    let _open = api.with(secret).get("/v1/patients").await.expect_status(200);
+
+    let org = clinic.org.to_string();
+    let tokens = async || {
+        let listed = api.operator(&["user", "token", "list", "--org", &org]).await;
+        assert!(listed.status.success(), "{}", listed.stderr);
+        assert!(!listed.stdout.contains("pc_live_"), "never a secret");
+        let rows: Vec<Value> = serde_json::from_str(&listed.stdout).expect("JSON");
+        rows
+    };
+    let rows = tokens().await;
+    assert_eq!(rows.len(), 2, "those of this organization: {rows:?}");
+    let row = &rows[0];
+    assert_eq!(
+        (&row["id"], &row["person"], &row["label"]),
+        (&made["id"], &doctor.as_str().into(), &"ward tablet".into())
+    );
+    assert_eq!((&row["scopes"], &row["revoked_at"]), (&serde_json::json!(["patients:read"]), &Value::Null));
+    let [listed, said] = [&row["expires_at"], &made["expires_at"]].map(|at| at.as_str().map(|at| at[..19].to_owned()));
+    assert!(listed.is_some() && listed == said, "{row}");
+    let columns: Vec<&String> = row.as_object().expect("an object").keys().collect();
+    assert_eq!(
+        columns,
+        ["created_at", "expires_at", "id", "label", "person", "revoked_at", "scopes"],
+        "no hash either"
+    );
+
+    let revoked = api.operator(&["user", "token", "revoke", id]).await;
+    assert!(revoked.status.success(), "{}", revoked.stderr);
+    let answer = api.with(secret).get("/v1/patients").await.expect_status(401);
+    assert!(answer.header("www-authenticate").is_some_and(|text| text.contains("invalid_token")));
+    assert!(tokens().await[0]["revoked_at"].is_string());
+    let audited = "SELECT count(*) FROM audit_entries e JOIN api_tokens t ON t.token_id = e.subject_id AND t.org_id = e.org_id
+      WHERE e.action = 'token.revoked' AND e.actor_kind = 'operator' AND t.label = 'ward tablet' AND t.revoked_at IS NOT NULL";
+    assert_eq!(api.count(audited).await, 1);
+
+    for wrong in [id, &new_id().to_string(), "pc_live_x"] {
+        assert!(!api.operator(&["user", "token", "revoke", wrong]).await.status.success(), "{wrong}");
+    }
+    assert!(!api.operator(&["user", "token", "--scope", "patients:read"]).await.status.success(), "for whom?");
+    assert_eq!(api.count("SELECT count(*) FROM audit_entries WHERE action = 'token.revoked'").await, 1);
+    for untouched in [&clinic.token, &other.token] {
+        let _open = api.with(untouched).get("/v1/patients").await.expect_status(200);
     }
 }

@@ -10,6 +10,8 @@ use crate::{Belt, on_both_belts_at_once};
 on_both_belts_at_once!(
     row_3_4_a_killed_workers_jobs_run_elsewhere_within_30_s,
     row_3_a_job_that_kills_its_worker_dies_alone,
+    long_jobs_of_a_killed_worker_do_not_wait_for_each_other,
+    beside_a_job_that_kills_nobody_dies_and_most_are_soon_done,
     row_5_a_worker_that_stood_still_finishes_nothing,
 );
 
@@ -63,6 +65,65 @@ async fn row_3_a_job_that_kills_its_worker_dies_alone(belt: Belt) {
             .await
             .expect("the dead one is the one that kills");
     assert!(why.contains("worker process died"), "{why}");
+}
+
+/// What a killed worker ran is suspect from then on. One by one, these would take 24 times 2 s.
+async fn long_jobs_of_a_killed_worker_do_not_wait_for_each_other(belt: Belt) {
+    let on = SetUp::new(belt).await;
+    let doomed = on.worker_with("32").await;
+    on.enqueue(24, r#"{"sleep_ms": 2000}"#).await;
+    on.wait_running(24).await;
+    doomed.kill9();
+    let _other = on.worker_with("32").await;
+    until(RESCUE, "its jobs are given back", async || (on.tries("lost").await == 24).then_some(())).await;
+    let back = tokio::time::Instant::now();
+    on.wait_ended(24, 0, Duration::from_secs(60)).await;
+    assert!(back.elapsed() < Duration::from_secs(20), "{:?}, and three groups of eight take 6 s", back.elapsed());
+    let second = on.count("SELECT count(*) FROM job_history WHERE kind = 'noop' AND attempt = 2").await;
+    assert_eq!(second, 24, "each ran once more");
+}
+
+/// Two workers, and a supervisor that starts each again. The one that kills comes last, so that 16 innocents fill the first
+/// two groups and are done after 3.5 s. One by one, two workers would have done two by then.
+async fn beside_a_job_that_kills_nobody_dies_and_most_are_soon_done(belt: Belt) {
+    let on = SetUp::new(belt).await;
+    // A taking side waits until a third of its slots is free: with 32, the last one would be taken when others have ended.
+    let first = on.worker_with("40").await;
+    on.enqueue(24, r#"{"sleep_ms": 3500}"#).await;
+    on.wait_running(24).await;
+    on.insert("noop", 1, serde_json::json!({"i": 24, "does": "abort"})).await;
+    until(SOON, "it kills its worker", async || first.status()).await;
+    let mut workers = [on.worker_with("32").await, on.worker_with("32").await];
+    let lost = until(RESCUE, "the rescue", async || Some(on.tries("lost").await).filter(|lost| *lost > 0)).await;
+    assert!(lost > 17, "{lost} were running, too few to show anything");
+    let back = tokio::time::Instant::now();
+    let mut ends = 1;
+    let mut most_done = None;
+    until(Duration::from_secs(120), "all have ended", async || {
+        for worker in &mut workers {
+            if worker.status().is_some() {
+                ends += 1;
+                *worker = on.worker_with("32").await;
+            }
+        }
+        let again = on.count("SELECT count(*) FROM job_history WHERE kind = 'noop' AND state = 'done' AND attempt = 2");
+        if most_done.is_none() && again.await >= 16 {
+            most_done = Some(back.elapsed());
+        }
+        let live = on.count("SELECT count(*) FROM jobs WHERE kind = 'noop'").await;
+        (live == 0).then_some(())
+    })
+    .await;
+    assert!(most_done.is_some_and(|took| took < Duration::from_secs(14)), "{most_done:?}, and one by one it is 28 s");
+    assert_eq!(ends, 3, "its three attempts took a worker each");
+    assert_eq!((on.ended("done").await, on.ended("dead").await), (24, 1), "(done, dead)");
+    let guilty =
+        on.count("SELECT count(*) FROM job_history WHERE state = 'dead' AND args->>'does' = 'abort' AND attempt = 3");
+    assert_eq!(guilty.await, 1, "the dead one is the one that kills");
+    let unlike =
+        "SELECT count(*) FROM job_history h WHERE kind = 'noop' AND state = 'done' AND (attempt > 3 OR attempt <>
+      1 + (SELECT count(*) FROM job_retries r WHERE r.job_id = h.id AND r.outcome = 'lost'))";
+    assert_eq!(on.count(unlike).await, 0, "each attempt is on record, and nobody was taken along a third time");
 }
 
 /// Row 5, the other way: a worker that stands still past its rescue comes back late, and changes nothing.

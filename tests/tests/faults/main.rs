@@ -2,5 +2,8 @@
 
 mod clinic;
 mod one_dose;
+mod privacy;
+mod reconcile;
 mod storm;
+mod suspects;
 mod timing;

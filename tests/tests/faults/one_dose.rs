@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use pulsecal_tests::processes::{Finished, run};
 use pulsecal_tests::servers::{Postgres, Redis};
 use pulsecal_tests::smtp_server::{Fault, Faults, Stage};
 use pulsecal_tests::wait::until;
@@ -67,6 +68,89 @@ async fn refused_for_good_is_failed_and_not_tried_again() {
         .await
         .expect("the database reads");
     assert_eq!((dead, clinic.smtp.accepted().len()), (1, 0));
+}
+
+/// `pulsecal jobs retry` of the one reminder job.
+async fn retry(clinic: &Clinic) -> Finished {
+    let job: uuid::Uuid = sqlx::query_scalar("SELECT DISTINCT id FROM job_list WHERE kind = 'medication_reminder'")
+        .fetch_one(&clinic.pool)
+        .await
+        .expect("there is one job");
+    run("pulsecal", &["jobs", "retry", &job.to_string(), "--json"], clinic.env(), LIMIT).await
+}
+
+/// How the reminder job ended the last time, and how often it has ended.
+async fn job_ends(clinic: &Clinic) -> (String, i64) {
+    clinic.ledger_empty(LIMIT).await;
+    sqlx::query_as(
+        "SELECT (array_agg(state ORDER BY ended_at DESC))[1], count(*) FROM job_history WHERE kind = 'medication_reminder'",
+    )
+    .fetch_one(&clinic.pool)
+    .await
+    .expect("the history reads")
+}
+
+async fn execute(clinic: &Clinic, sql: &'static str) {
+    sqlx::query(sql).execute(&clinic.pool).await.expect("changed");
+}
+
+async fn count(clinic: &Clinic, sql: &'static str) -> i64 {
+    sqlx::query_scalar(sql).fetch_one(&clinic.pool).await.expect("counted")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_failed_is_sent_by_a_retry_once_and_under_the_same_message_id() {
+    let (clinic, _programs) = one_dose(Faults::none().next(1, Fault::refuse(Stage::Rcpt, 550)), 3600).await;
+    message_state(&clinic, "failed").await;
+    assert_eq!(job_ends(&clinic).await, ("dead".to_owned(), 1));
+    let (message, message_id): (uuid::Uuid, String) =
+        sqlx::query_as("SELECT id, message_id FROM messages").fetch_one(&clinic.pool).await.expect("the log reads");
+    assert_eq!(clinic.smtp.accepted().len(), 0);
+
+    let retried = retry(&clinic).await;
+    assert!(retried.status.success(), "{}", retried.stderr);
+    assert!(retried.stdout.contains(&message.to_string()), "it says which message: {}", retried.stdout);
+    message_state(&clinic, "sent").await;
+    assert_eq!(job_ends(&clinic).await, ("done".to_owned(), 2));
+    let accepted = clinic.smtp.by_message_id();
+    assert_eq!(accepted.into_iter().map(|(id, copies)| (id, copies.len())).collect::<Vec<_>>(), [(message_id, 1)]);
+    assert_eq!(clinic.due_states().await.get("reminded"), Some(&1));
+    let audited = "SELECT count(*) FROM audit_entries WHERE actor_kind = 'operator' AND outcome = 'success' AND
+      ((action, subject_id) IN (SELECT 'message.retry', id FROM messages) OR (action, subject_id) IN (SELECT 'job.retry', job_id FROM messages))";
+    assert_eq!(count(&clinic, audited).await, 2);
+
+    // There is nothing to retry any more; and were the job on record as dead, its message would still not go out again.
+    let again = retry(&clinic).await;
+    assert!(!again.status.success() && again.stderr.contains("no such dead job"), "{}", again.stderr);
+    execute(&clinic, "UPDATE job_history SET state = 'dead'").await;
+    let again = retry(&clinic).await;
+    assert!(again.status.success() && !again.stdout.contains(&message.to_string()), "{}", again.stdout);
+    assert_eq!(job_ends(&clinic).await, ("done".to_owned(), 3));
+    assert_eq!(clinic.smtp.accepted().len(), 1, "what was sent is not sent again");
+    assert_eq!(count(&clinic, "SELECT count(*) FROM audit_entries WHERE action = 'message.retry'").await, 1);
+    clinic.agrees_with_the_server().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_uncertain_or_stale_is_not_sent_by_a_retry() {
+    let (clinic, _programs) = one_dose(Faults::none().next(1, Fault::AcceptThenDrop), 3600).await;
+    message_state(&clinic, "uncertain").await;
+    assert_eq!(job_ends(&clinic).await, ("done".to_owned(), 1));
+    execute(&clinic, "UPDATE job_history SET state = 'dead'").await;
+    assert!(retry(&clinic).await.status.success());
+    assert_eq!(job_ends(&clinic).await, ("done".to_owned(), 2));
+    message_state(&clinic, "uncertain").await;
+    assert_eq!(clinic.smtp.accepted().len(), 1, "the server had it already");
+
+    let (clinic, _programs) = one_dose(Faults::none().next(1, Fault::refuse(Stage::Rcpt, 550)), 3600).await;
+    message_state(&clinic, "failed").await;
+    assert_eq!(job_ends(&clinic).await, ("dead".to_owned(), 1));
+    execute(&clinic, "UPDATE dose_occurrences SET state = 'taken', next_at = NULL WHERE due_at <= now()").await;
+    assert!(retry(&clinic).await.status.success());
+    message_state(&clinic, "suppressed").await;
+    assert_eq!(job_ends(&clinic).await, ("cancelled".to_owned(), 2));
+    assert_eq!(count(&clinic, "SELECT count(*) FROM messages WHERE reason = 'the dose is taken'").await, 1);
+    assert_eq!(clinic.smtp.accepted().len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -173,41 +173,6 @@ async fn a_wrong_setting_stops_a_process_with_one_line_that_names_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_personal_data_is_in_logs_redis_or_the_ledger() {
-    let redis = Redis::private().await;
-    let clinic = Clinic::open(Postgres::shared().await, &redis).await;
-    clinic.seed(30, 3, "", 3600).await;
-    clinic.smtp.set_faults(
-        pulsecal_tests::smtp_server::Faults::none()
-            .next(2, pulsecal_tests::smtp_server::Fault::refuse(pulsecal_tests::smtp_server::Stage::Rcpt, 550))
-            .next(2, pulsecal_tests::smtp_server::Fault::refuse(pulsecal_tests::smtp_server::Stage::Dot, 451)),
-    );
-    let programs = [clinic.start("pulsecal-scheduler"), clinic.start("pulsecal-worker")];
-    clinic.smtp.wait_accepted(28, LIMIT).await;
-    clinic.ledger_empty(LIMIT).await;
-    let canaries: Vec<String> = sqlx::query_scalar(
-        "SELECT unnest(ARRAY[email, family_name]) FROM people WHERE role = 'patient' UNION SELECT medicine FROM prescriptions",
-    )
-    .fetch_all(&clinic.pool)
-    .await
-    .expect("reads");
-    let ledger: Vec<String> = sqlx::query_scalar(
-        "SELECT coalesce(args::text, '') || coalesce(last_error, '') FROM job_list
-         UNION ALL SELECT coalesce(error, '') FROM job_attempts UNION ALL SELECT coalesce(detail::text, '') FROM audit_entries
-         UNION ALL SELECT coalesce(reason, '') || coalesce(reply, '') FROM messages",
-    )
-    .fetch_all(&clinic.pool)
-    .await
-    .expect("reads");
-    let mut said: Vec<String> = programs.iter().flat_map(Process::lines).collect();
-    assert!(said.len() > 4 && ledger.len() > 30, "there is something to look at");
-    said.extend(ledger);
-    for canary in canaries {
-        assert!(!said.iter().any(|line| line.contains(&canary)), "{canary} was told");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_job_whose_claim_was_lost_on_the_way_is_given_back_by_the_worker_that_does_not_know_it() {
     let clinic = shared().await;
     let proxy = FaultProxy::to_url(clinic.db.url());

@@ -1,6 +1,7 @@
 //! The tools of the tests are tested here: a tool that lies makes every other test lie.
 
 mod databases;
+mod dev_script;
 mod http;
 mod processes;
 mod proxy;

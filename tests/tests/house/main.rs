@@ -2,5 +2,6 @@
 //! that the database keeps tenants apart and can be taken back.
 
 mod fences;
+mod history;
 mod migrations;
 mod tenancy;

@@ -13,7 +13,8 @@ use pulsecal_core::config::BeltKind;
 use pulsecal_core::context::Context;
 use pulsecal_core::ids::{JobId, ProcessId};
 use pulsecal_core::ledger::{Claimed, Priority, Queue};
-use pulsecal_core::store::{DbError, Scope, jobs};
+use pulsecal_core::store::jobs::{self, Crashed};
+use pulsecal_core::store::{DbError, Scope};
 use pulsecal_core::telemetry::Loop;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -101,16 +102,18 @@ impl QueueBelt {
     }
 }
 
+/// The claim of a queue's own taking side, which takes no suspects.
+/// Claims those of `ids` that are ready and crashed so often.
 async fn claim(
     ctx: &Context,
     held: &Held,
     ids: &[JobId],
     worker: ProcessId,
-    suspects: bool,
+    crashed: Crashed,
 ) -> Result<Vec<Claimed>, DbError> {
     let claim = async {
         let mut tx = ctx.begin(Scope::Ledger).await?;
-        let claimed = jobs::claim(tx.conn(), ids, worker, suspects).await?;
+        let claimed = jobs::claim(tx.conn(), ids, worker, crashed).await?;
         tx.commit().await?;
         Ok(claimed)
     };

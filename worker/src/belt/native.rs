@@ -15,6 +15,7 @@ use apalis_core::worker::builder::WorkerBuilder;
 use apalis_core::worker::context::WorkerContext;
 use pulsecal_core::ids::JobId;
 use pulsecal_core::ledger::{Claimed, Queue};
+use pulsecal_core::store::jobs::Crashed;
 use tokio::time::sleep;
 use tower::layer::util::Identity;
 use uuid::Uuid;
@@ -147,7 +148,7 @@ async fn take(lane: Lane, jobs: HandOver) {
         if lane.stop.is_cancelled() {
             break;
         }
-        match claim(&lane.ctx, lane.runner.held(), ids, lane.process, false).await {
+        match claim(&lane.ctx, lane.runner.held(), ids, lane.process, Crashed::Never).await {
             Ok(claimed) => {
                 held = None;
                 trouble.over();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::task::AtomicWaker;
 use pulsecal_core::ledger::Claimed;
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 /// Claimed jobs of one queue on their way to its workers. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -60,9 +60,12 @@ impl HandOver {
 }
 
 /// How many jobs may be claimed ahead of the slots, at most.
-const MOST_AHEAD: usize = 1000;
+const MOST_AHEAD: usize = 2000;
 /// A claimed job should not wait longer than about this for its slot.
-const AHEAD_MS: usize = 20;
+const AHEAD_MS: usize = 30;
+
+/// When no job ended for so long, a batch does not grow by waiting.
+const QUIET: Duration = Duration::from_millis(5);
 
 /// Counts what is claimed and not yet ended. A queue of long jobs claims what it has slots for; one of short jobs claims
 /// ahead what ends within a moment, so that claims come in large batches.
@@ -98,7 +101,12 @@ impl Room {
             if free > 0 && free >= most / 3 {
                 return free;
             }
-            freed.await;
+            if free == 0 {
+                freed.await;
+            } else if timeout(QUIET, freed).await.is_err() {
+                // Nothing ends at the moment: long jobs hold the rest, and the free slots shall not wait for them.
+                return free;
+            }
         }
     }
 
@@ -125,5 +133,22 @@ impl Room {
         self.ended.fetch_add(1, Ordering::Relaxed);
         self.claimed.fetch_sub(1, Ordering::AcqRel);
         self.freed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn slots_that_long_jobs_leave_free_are_offered_at_once() {
+        let room = Room::new(32);
+        assert_eq!(room.wait().await, 32);
+        room.claimed(24);
+        assert_eq!(timeout(Duration::from_secs(10), room.wait()).await, Ok(8));
+        room.claimed(8);
+        assert!(timeout(10 * QUIET, room.wait()).await.is_err(), "no slot is free");
+        room.ended();
+        assert_eq!(room.wait().await, 1);
     }
 }

@@ -35,6 +35,7 @@ use futures_util::task::AtomicWaker;
 use pulsecal_core::ids::JobId;
 use pulsecal_core::ledger::{Claimed, Priority, Queue};
 use pulsecal_core::send::Batcher;
+use pulsecal_core::store::jobs::Crashed;
 use redis::aio::ConnectionManagerConfig;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep, sleep};
@@ -298,7 +299,7 @@ fn claims(lane: &Lane) -> Batcher<JobId, Option<Claimed>> {
             let mut trouble = Trouble::new(queue);
             let mut found = HashMap::new();
             while !stop.is_cancelled() {
-                match claim(&ctx, &held, &ids, process, false).await {
+                match claim(&ctx, &held, &ids, process, Crashed::Never).await {
                     Ok(claimed) => {
                         trouble.over();
                         found = claimed.into_iter().map(|job| (job.fence.job, job)).collect();

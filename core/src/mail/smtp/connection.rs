@@ -1,7 +1,7 @@
 //! One connection: commands out, replies in, each within its time.
 
 use std::fmt::{self, Display, Formatter};
-use std::io;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -118,17 +118,29 @@ impl Connection {
     }
 
     pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), Broken> {
-        self.write_counting(bytes, &mut 0).await
+        self.write_counting([bytes], &mut 0).await
     }
 
-    /// Writes all of `bytes`. `sent` is always the number of bytes that the stream has taken, also
-    /// after an error: a write that fails or is given up has taken nothing.
-    pub(super) async fn write_counting(&mut self, bytes: &[u8], sent: &mut usize) -> Result<(), Broken> {
+    /// Writes all of `pieces`, in one call if the stream takes them at once. `sent` becomes the
+    /// number of bytes that it has taken, also after an error: a write that fails or is given up
+    /// has taken nothing.
+    pub(super) async fn write_counting<const N: usize>(
+        &mut self,
+        pieces: [&[u8]; N],
+        sent: &mut usize,
+    ) -> Result<(), Broken> {
         let limit = self.timeouts.command;
-        while let Some(rest) = bytes.get(*sent..).filter(|rest| !rest.is_empty()) {
-            match timeout(limit, self.stream.write(rest)).await {
+        let mut pieces = pieces.map(IoSlice::new);
+        let mut rest = &mut pieces[..];
+        // Takes away the empty ones at its start.
+        IoSlice::advance_slices(&mut rest, 0);
+        while !rest.is_empty() {
+            match timeout(limit, self.stream.write_vectored(rest)).await {
                 Ok(Ok(0)) => return Err(Broken::Io(io::ErrorKind::WriteZero)),
-                Ok(Ok(taken)) => *sent += taken,
+                Ok(Ok(taken)) => {
+                    *sent += taken;
+                    IoSlice::advance_slices(&mut rest, taken);
+                }
                 Ok(Err(error)) => return Err(error.into()),
                 Err(_) => return Err(Broken::TimedOut(limit)),
             }
@@ -145,6 +157,10 @@ impl Connection {
     }
 
     pub(super) async fn reply_within(&mut self, limit: Duration) -> Result<Reply, Broken> {
+        // Of a group of commands the replies come together: no timer for those that are here.
+        if let Some(reply) = self.received_reply()? {
+            return Ok(reply);
+        }
         match timeout(limit, self.read_reply()).await {
             Ok(reply) => reply,
             Err(_) => Err(Broken::TimedOut(limit)),
@@ -153,23 +169,26 @@ impl Connection {
 
     async fn read_reply(&mut self) -> Result<Reply, Broken> {
         loop {
-            if self.read_from < self.received.len() {
-                match reply::parse(&self.received[self.read_from..]) {
-                    Parsed::Whole(reply, used) => {
-                        self.read_from += used;
-                        return Ok(reply);
-                    }
-                    Parsed::Partial => {}
-                    Parsed::Nonsense => {
-                        return Err(Broken::Protocol("the server does not speak SMTP"));
-                    }
-                }
-            }
             self.received.drain(..self.read_from);
             self.read_from = 0;
             if self.stream.read_buf(&mut self.received).await? == 0 {
                 return Err(Broken::Closed);
             }
+            if let Some(reply) = self.received_reply()? {
+                return Ok(reply);
+            }
+        }
+    }
+
+    /// The next reply, if all of it was received already.
+    fn received_reply(&mut self) -> Result<Option<Reply>, Broken> {
+        match reply::parse(&self.received[self.read_from..]) {
+            Parsed::Whole(reply, used) => {
+                self.read_from += used;
+                Ok(Some(reply))
+            }
+            Parsed::Partial => Ok(None),
+            Parsed::Nonsense => Err(Broken::Protocol("the server does not speak SMTP")),
         }
     }
 

@@ -99,7 +99,12 @@ fn code_of(line: &[u8]) -> Option<u16> {
 /// `text` as one bounded line that names nobody: each word with an `@` in it, and each that holds
 /// `private` (the recipient's local part), becomes `[address]`.
 pub(super) fn cleaned(text: &str, private: &str) -> String {
-    let private = private.to_ascii_lowercase();
+    let private = private.as_bytes();
+    // A local part of one or two letters is in half of all words, and tells nothing.
+    let names_someone = |word: &str| {
+        word.contains('@')
+            || (private.len() > 2 && word.as_bytes().windows(private.len()).any(|w| w.eq_ignore_ascii_case(private)))
+    };
     let mut line = String::new();
     for word in text.split(|c: char| c.is_whitespace() || c.is_control()) {
         if word.is_empty() {
@@ -108,9 +113,7 @@ pub(super) fn cleaned(text: &str, private: &str) -> String {
         if !line.is_empty() {
             line.push(' ');
         }
-        // A local part of one or two letters is in half of all words, and tells nothing.
-        let names_someone = word.contains('@') || (private.len() > 2 && word.to_ascii_lowercase().contains(&private));
-        line.push_str(if names_someone { "[address]" } else { word });
+        line.push_str(if names_someone(word) { "[address]" } else { word });
     }
     if let Some((cut, _)) = line.char_indices().nth(MAX_TEXT_CHARS) {
         line.truncate(cut);

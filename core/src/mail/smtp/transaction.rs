@@ -11,13 +11,15 @@ use super::wire::WireMessage;
 
 /// How long to look for last words of a server that stopped taking a message.
 const LAST_WORDS: Duration = Duration::from_millis(250);
+const RSET: &str = "RSET\r\n";
+
 /// How a transaction ended, and what became of its connection.
 pub(super) struct Transaction {
     pub(super) delivery: Delivery,
     /// The connection can take the next message.
     pub(super) reusable: bool,
-    /// The server went away before it answered to anything: on a connection that had been idle,
-    /// it had closed it meanwhile.
+    /// The server went away before it answered to anything of this message: on a connection that
+    /// had been idle it had closed it meanwhile, on a shared one it had enough of messages.
     pub(super) never_began: bool,
 }
 
@@ -32,34 +34,31 @@ impl Transaction {
 }
 
 impl Connection {
-    /// Sends one message to one recipient. Dropping the future leaves it open how that ended, and
-    /// the connection must not be used again.
-    pub(super) async fn transact(&mut self, envelope: &Envelope, message: &WireMessage) -> Transaction {
-        if !message.is_ascii() && !self.offers.eight_bit_mime {
+    /// MAIL, RCPT and DATA, up to the go-ahead for the text. With `announced` they are out already,
+    /// behind the text of the message before. The error is the end of the transaction.
+    ///
+    /// Dropping this future, or that of [`Self::deliver`], leaves it open how the transaction
+    /// ended, and the connection must not be used again.
+    pub(super) async fn announce(
+        &mut self,
+        envelope: &Envelope,
+        is_ascii: bool,
+        announced: bool,
+    ) -> Result<(), Transaction> {
+        if !self.takes(is_ascii) {
             let reason = "the message is 8-bit and the server does not offer 8BITMIME".to_owned();
-            return Transaction::ended(Delivery::NotSent { stage: Stage::Sender, reason }, true);
+            return Err(Transaction::ended(Delivery::NotSent { stage: Stage::Sender, reason }, true));
         }
-        if let Err(ended) = self.announce(envelope, message).await {
-            return ended;
-        }
-        self.deliver(envelope, message).await
-    }
-
-    /// MAIL, RCPT and DATA, up to the go-ahead. The error is the end of the transaction.
-    async fn announce(&mut self, envelope: &Envelope, message: &WireMessage) -> Result<(), Transaction> {
-        let commands = self.commands(envelope, message);
-        if self.offers.pipelining {
-            let all = commands.concat();
+        let pipelining = self.offers.pipelining;
+        if pipelining && !announced {
+            let reset = if self.needs_reset { RSET } else { "" };
+            let all = format!("{reset}{}", self.group(envelope, is_ascii));
             if let Err(broken) = self.write(all.as_bytes()).await {
                 return Err(self.lost(Stage::Sender, &broken, true));
             }
         }
-        let reset = commands[0].as_str();
-        if !reset.is_empty() {
-            let answered = match self.offers.pipelining {
-                true => self.reply().await,
-                false => self.command(reset).await,
-            };
+        if self.needs_reset {
+            let answered = if pipelining { self.reply().await } else { self.command(RSET).await };
             match answered {
                 Ok(reply) if reply.is_positive() => self.needs_reset = false,
                 Ok(_) => {
@@ -71,11 +70,13 @@ impl Connection {
         }
         let mut refusal = None;
         let mut go_ahead = false;
-        let stages = [Stage::Sender, Stage::Recipient, Stage::Data];
-        for (stage, command) in stages.into_iter().zip(&commands[1..]) {
-            let answered = match self.offers.pipelining {
-                true => self.reply().await,
-                false => self.command(command).await,
+        for stage in [Stage::Sender, Stage::Recipient, Stage::Data] {
+            let answered = if pipelining {
+                self.reply().await
+            } else {
+                let mut command = String::new();
+                self.put(&mut command, stage, envelope, is_ascii);
+                self.command(&command).await
             };
             let reply = match (answered, refusal.take()) {
                 (Ok(reply), earlier) => {
@@ -102,7 +103,7 @@ impl Connection {
                     return Err(Transaction { delivery: first, reusable: false, never_began });
                 }
                 refusal = Some(first);
-                if !self.offers.pipelining {
+                if !pipelining {
                     break;
                 }
             } else {
@@ -120,11 +121,16 @@ impl Connection {
         Err(Transaction::ended(refused, reusable))
     }
 
-    /// The message with its end, and the reply.
-    async fn deliver(&mut self, envelope: &Envelope, message: &WireMessage) -> Transaction {
+    /// The message with its end, and the reply. `next` goes out with it: the [`Self::group`] of the
+    /// message that follows on this connection, or nothing. If the transaction's end says that the
+    /// connection is reusable, all of `next` is out.
+    pub(super) async fn deliver(&mut self, envelope: &Envelope, message: &WireMessage<'_>, next: &str) -> Transaction {
+        let [text, end] = message.pieces();
         let mut sent = 0;
-        let written = self.write_counting(message.bytes(), &mut sent).await;
-        if let Err(broken) = written {
+        let written = self.write_counting([text, end, next.as_bytes()], &mut sent).await;
+        if let Err(broken) = &written
+            && !message.is_out(sent)
+        {
             // It may have said why before it stopped listening.
             if let Ok(Ok(reply)) = timeout(LAST_WORDS, self.reply()).await
                 && reply.is_refusal()
@@ -132,17 +138,19 @@ impl Connection {
                 return Transaction::ended(refused(Stage::Message, &reply, envelope), false);
             }
             if message.end_is_out(sent) {
-                return Transaction::ended(uncertain(&broken), false);
+                return Transaction::ended(uncertain(broken), false);
             }
-            return Transaction::not_sent(Stage::Message, &broken);
+            return Transaction::not_sent(Stage::Message, broken);
         }
+        // Whatever became of `next`, this message went out whole and has its answer to come.
+        let intact = written.is_ok();
         match self.reply_within(self.timeouts.message_end).await {
             Ok(reply) if reply.is_positive() => {
                 let reply = reply.first_line(envelope.recipient.local_part());
-                Transaction::ended(Delivery::Accepted { reply }, true)
+                Transaction::ended(Delivery::Accepted { reply }, intact)
             }
             Ok(reply) if reply.is_refusal() => {
-                let reusable = !reply.is_closing();
+                let reusable = intact && !reply.is_closing();
                 Transaction::ended(refused(Stage::Message, &reply, envelope), reusable)
             }
             Ok(_) => {
@@ -153,20 +161,42 @@ impl Connection {
         }
     }
 
-    /// RSET (empty if not needed), MAIL, RCPT, DATA.
-    fn commands(&self, envelope: &Envelope, message: &WireMessage) -> [String; 4] {
-        let reset = if self.needs_reset { "RSET\r\n" } else { "" };
-        let body = if message.is_ascii() { "" } else { " BODY=8BITMIME" };
-        let (track, notify) = match &envelope.tracking {
-            Some(id) if self.offers.dsn => (format!(" RET=HDRS ENVID={id}"), " NOTIFY=FAILURE,DELAY"),
-            _ => (String::new(), ""),
-        };
-        [
-            reset.to_owned(),
-            format!("MAIL FROM:<{}>{body}{track}\r\n", envelope.return_path.expose()),
-            format!("RCPT TO:<{}>{notify}\r\n", envelope.recipient.expose()),
-            "DATA\r\n".to_owned(),
-        ]
+    /// Whether a message may go over this connection, as far as its octets are concerned.
+    pub(super) fn takes(&self, is_ascii: bool) -> bool {
+        is_ascii || self.offers.eight_bit_mime
+    }
+
+    /// MAIL, RCPT and DATA of one message, for a server that offers PIPELINING.
+    pub(super) fn group(&self, envelope: &Envelope, is_ascii: bool) -> String {
+        let mut group = String::with_capacity(256);
+        for stage in [Stage::Sender, Stage::Recipient, Stage::Data] {
+            self.put(&mut group, stage, envelope, is_ascii);
+        }
+        group
+    }
+
+    /// Adds the command of `stage`.
+    fn put(&self, to: &mut String, stage: Stage, envelope: &Envelope, is_ascii: bool) {
+        let tracking = envelope.tracking.as_deref().filter(|_| self.offers.dsn);
+        match stage {
+            Stage::Sender => {
+                to.extend(["MAIL FROM:<", envelope.return_path.expose(), ">"]);
+                if !is_ascii {
+                    to.push_str(" BODY=8BITMIME");
+                }
+                if let Some(id) = tracking {
+                    to.extend([" RET=HDRS ENVID=", id]);
+                }
+            }
+            Stage::Recipient => {
+                to.extend(["RCPT TO:<", envelope.recipient.expose(), ">"]);
+                if tracking.is_some() {
+                    to.push_str(" NOTIFY=FAILURE,DELAY");
+                }
+            }
+            _ => to.push_str("DATA"),
+        }
+        to.push_str("\r\n");
     }
 
     /// The end of a transaction whose connection broke before the message began.

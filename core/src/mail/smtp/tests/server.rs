@@ -2,10 +2,13 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufStream};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
@@ -16,6 +19,9 @@ use super::super::{Envelope, SmtpConfig, SmtpTransport};
 
 /// The authority that signed the scripted server's certificate.
 pub(super) const AUTHORITY: &[u8] = include_bytes!("authority.pem");
+
+/// How long one script may take.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One thing the server does.
 #[derive(Debug, Clone)]
@@ -30,8 +36,14 @@ pub(super) enum Step {
     HearMessage,
     /// Reads so many octets.
     HearOctets(usize),
+    /// Reads nothing for so long. Anything that comes is a mistake.
+    HearNothing(Duration),
     /// Says nothing more until the client goes.
     Hang,
+    /// Tells the test that it got here.
+    Signal(Arc<Notify>),
+    /// Waits for the test to tell it to go on.
+    Wait(Arc<Notify>),
     /// The TLS handshake.
     Encrypt,
     /// All that a transaction is when nothing is amiss.
@@ -82,8 +94,11 @@ impl Server {
         let script = tokio::spawn(async move {
             let mut messages = Vec::new();
             for script in scripts {
-                let (stream, _) = listener.accept().await.expect("accept");
-                play(stream, script, &mut messages).await;
+                let played = async {
+                    let (stream, _) = listener.accept().await.expect("accept");
+                    play(stream, script, &mut messages).await;
+                };
+                timeout(PATIENCE, played).await.expect("a client that keeps to the script");
             }
             messages
         });
@@ -124,6 +139,12 @@ async fn play(stream: TcpStream, script: Vec<Step>, messages: &mut Vec<Vec<u8>>)
             Step::HearOctets(count) => {
                 stream.read_exact(&mut vec![0; count]).await.expect("read");
             }
+            Step::HearNothing(time) => {
+                let heard = timeout(time, stream.fill_buf()).await.map(|read| read.map(<[u8]>::to_vec));
+                assert!(heard.is_err(), "{heard:?} for silence");
+            }
+            Step::Signal(here) => here.notify_one(),
+            Step::Wait(go_on) => go_on.notified().await,
             Step::Hang => {
                 let mut rest = Vec::new();
                 let _until_it_goes = stream.read_to_end(&mut rest).await;
@@ -164,6 +185,7 @@ async fn hear(stream: &mut BufStream<Box<dyn Stream>>, expected: &str) {
     }
 }
 
+/// A message with its end mark, as it came.
 async fn message(stream: &mut BufStream<Box<dyn Stream>>) -> Vec<u8> {
     let mut message = Vec::new();
     while !message.ends_with(b"\r\n.\r\n") && message != b".\r\n" {
@@ -189,7 +211,11 @@ pub(super) fn transport(config: SmtpConfig) -> SmtpTransport {
 }
 
 pub(super) fn envelope() -> Envelope {
-    Envelope::new("bounce@example.org".parse().expect("address"), "jana.probe@example.org".parse().expect("address"))
+    envelope_to("jana.probe@example.org")
+}
+
+pub(super) fn envelope_to(recipient: &str) -> Envelope {
+    Envelope::new("bounce@example.org".parse().expect("address"), recipient.parse().expect("address"))
 }
 
 pub(super) const MESSAGE: &[u8] = b"Subject: hello\r\n\r\nThe text\r\n.\r\n";
