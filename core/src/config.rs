@@ -277,7 +277,7 @@ mod tests {
     #[test]
     fn defaults_hold_where_nothing_is_set() {
         let config = read(&[]).expect("the defaults are valid");
-        assert_eq!(config.worker_queues.0[&Queue::Reminders], 64);
+        assert_eq!(config.worker_queues.0[&Queue::Reminders], 512);
         assert_eq!(config.belt, BeltKind::Native);
         assert_eq!(config.job_history_months.count(), 13);
         assert!(config.smtp_url.is_none());
