@@ -269,3 +269,5 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
   FROM public.api_tokens t JOIN public.people p USING (person_id)
   WHERE t.token_hash = hash AND t.expires_at > at AND t.revoked_at IS NULL AND p.active AND NOT p.deceased
 $$;
+REVOKE ALL ON FUNCTION find_token(bytea, timestamptz) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION find_token(bytea, timestamptz) TO pulsecal_app, pulsecal_system;

@@ -1,9 +1,12 @@
-//! The jobs of processes that fell silent are given back.
+//! The jobs of processes that fell silent are given back, and messages that a job left behind are settled.
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use pulsecal_core::context::Context;
-use pulsecal_core::store::{DbError, Scope, feed, finish};
+use pulsecal_core::ids::OccurrenceId;
+use pulsecal_core::store::audit::{self, Actor, Entry};
+use pulsecal_core::store::{DbError, Scope, feed, finish, send};
 use pulsecal_core::telemetry::Loop;
 use tokio_util::sync::CancellationToken;
 
@@ -13,6 +16,11 @@ const SILENCE_SECONDS: f64 = 12.0;
 const EVERY: Duration = Duration::from_secs(2);
 /// Looking for jobs whose worker has no row reads all live jobs, so it is done each n-th round.
 const STRANGERS_EVERY: u32 = 15;
+
+/// Messages of ended jobs are looked for each n-th round, …
+const LEFT_BEHIND_EVERY: u32 = 5;
+/// … among jobs that ended so lately: longer than all schedulers are away together.
+const LEFT_BEHIND_HOURS: i64 = 72;
 
 /// Runs until `stop`.
 pub async fn run(ctx: Context, moved: Loop, stop: CancellationToken) {
@@ -34,7 +42,44 @@ pub async fn run(ctx: Context, moved: Loop, stop: CancellationToken) {
             );
         }
         tx.commit().await?;
+        if count % LEFT_BEHIND_EVERY == 0 {
+            settle_left_behind(&ctx).await?;
+        }
         Ok::<_, DbError>(EVERY)
     })
     .await;
+}
+
+async fn settle_left_behind(ctx: &Context) -> Result<(), DbError> {
+    let mut tx = ctx.begin(Scope::Batch).await?;
+    let now = tx.now();
+    let left = send::settle_left_behind(tx.conn(), now - TimeDelta::hours(LEFT_BEHIND_HOURS), now).await?;
+    if left.is_empty() {
+        return tx.commit().await;
+    }
+    let doses: Vec<_> =
+        left.iter().filter(|m| m.state == "uncertain").map(|m| (OccurrenceId(m.subject), false)).collect();
+    send::mark_doses(tx.conn(), &doses, now).await?;
+    let entries: Vec<Entry> = left
+        .iter()
+        .map(|message| Entry {
+            org: Some(message.org),
+            actor: Actor::Job(message.job),
+            action: "message.sent",
+            subject_type: "message",
+            subject: message.id.0,
+            outcome: match message.state.as_str() {
+                "uncertain" => "uncertain",
+                "failed" => "failed",
+                _ => "suppressed",
+            },
+            detail: None,
+        })
+        .collect();
+    audit::write(tx.conn(), ctx.ids, &entries, now).await?;
+    tx.commit().await?;
+    for message in &left {
+        tracing::warn!(message.id = %message.id.0, job.id = %message.job, message.state, "rescue: a job ended without its message");
+    }
+    Ok(())
 }

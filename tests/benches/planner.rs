@@ -74,7 +74,7 @@ async fn measure(bed: &Bed, ctx: &Context, size: i64, ticks: u32) -> Row {
         let planned = planner::plan_due(ctx, 500).await.expect("the planner looks");
         let after_plan = Instant::now();
         let taken = dispatch::dispatch_due(ctx, 1000, |step| NewJob::of(&MedicationReminder::from(step)));
-        let taken = taken.await.expect("the dispatcher looks");
+        let taken = taken.await.expect("the dispatcher looks").taken;
         let after_dispatch = Instant::now();
         look(ctx).await.expect("schedules and queues read");
         assert_eq!((planned.reminders, taken), (0, 0), "nothing is due at {size} reminders");

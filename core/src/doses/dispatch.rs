@@ -1,5 +1,7 @@
 //! Doses that fall due become jobs.
 
+use chrono::{DateTime, Utc};
+
 use crate::context::Context;
 use crate::doses::ladder::next_step;
 use crate::ids::{OccurrenceId, OrgId};
@@ -20,8 +22,17 @@ pub struct DoseStep {
     pub step: i16,
 }
 
+/// What a look for due doses came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dispatched {
+    /// How many doses were taken.
+    pub taken: usize,
+    /// When the next step of any dose falls due, if none was taken; none then: no dose has a step to come.
+    pub next_at: Option<DateTime<Utc>>,
+}
+
 /// Takes up to `limit` doses whose next step has come, makes a job of each step that is to be sent, and moves the doses on:
-/// all in one transaction. Returns how many doses were taken.
+/// all in one transaction.
 ///
 /// # Errors
 /// Postgres.
@@ -29,12 +40,14 @@ pub async fn dispatch_due(
     ctx: &Context,
     limit: i64,
     job: impl Fn(DoseStep) -> Result<NewJob, serde_json::Error>,
-) -> Result<usize, DbError> {
+) -> Result<Dispatched, DbError> {
     let mut tx = ctx.begin(Scope::Batch).await?;
     let now = tx.now();
     let due = ladder::due_doses(tx.conn(), now, limit).await?;
     if due.is_empty() {
-        return Ok(0);
+        let next_at = ladder::next_due(tx.conn()).await?;
+        tx.commit().await?;
+        return Ok(Dispatched { taken: 0, next_at });
     }
     let mut jobs = Vec::with_capacity(due.len());
     let mut moves = Vec::with_capacity(due.len());
@@ -50,5 +63,5 @@ pub async fn dispatch_due(
     tx.enqueue_all(jobs).await?;
     ladder::advance(tx.conn(), &moves, now).await?;
     tx.commit().await?;
-    Ok(due.len())
+    Ok(Dispatched { taken: due.len(), next_at: None })
 }

@@ -44,6 +44,14 @@ pub async fn due_doses(conn: &mut PgConnection, now: DateTime<Utc>, limit: i64) 
     .await
 }
 
+/// When the earliest next step of any dose falls due.
+///
+/// # Errors
+/// Postgres.
+pub async fn next_due(conn: &mut PgConnection) -> Result<Option<DateTime<Utc>>, DbError> {
+    sqlx::query_scalar!("SELECT min(next_at) FROM dose_occurrences WHERE next_at IS NOT NULL").fetch_one(conn).await
+}
+
 /// A dose's next place on its ladder.
 #[derive(Clone, Debug)]
 pub struct Advance {

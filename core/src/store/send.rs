@@ -285,3 +285,48 @@ pub async fn mark_doses(
     .await?;
     Ok(())
 }
+
+/// A message that its job left behind.
+#[derive(Clone, Debug)]
+pub struct LeftBehind {
+    /// The message.
+    pub id: MessageRowId,
+    /// Whose.
+    pub org: OrgId,
+    /// What it is about.
+    pub subject: Uuid,
+    /// Its job.
+    pub job: Uuid,
+    /// What it is on record as now.
+    pub state: String,
+}
+
+/// Settles messages whose job ended since `since` without them: it expired or was cancelled before another try, or died with
+/// its worker. What was being sent then is uncertain; what waited for another try is failed if its job is dead, else
+/// suppressed. A job that an operator has retried meanwhile keeps its messages.
+///
+/// # Errors
+/// Postgres.
+pub async fn settle_left_behind(
+    conn: &mut PgConnection,
+    since: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<Vec<LeftBehind>, DbError> {
+    // No index of the log goes by job: it would cost each send. One goes by subject, which is among the ids in the job's args.
+    sqlx::query_as!(
+        LeftBehind,
+        r#"WITH ended AS MATERIALIZED (
+             SELECT h.id, h.state, (arg #>> '{}')::uuid AS subject
+             FROM job_history h, jsonb_path_query(h.args, '$.* ? (@ like_regex "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")') AS arg
+             WHERE h.state IN ('dead', 'cancelled', 'expired') AND h.ended_at > $1 AND NOT EXISTS (SELECT FROM jobs j WHERE j.id = h.id)
+           )
+           UPDATE messages m SET settled_at = $2, reason = coalesce(m.reason || '; ', '') || 'its job ended as ' || e.state,
+             state = CASE WHEN m.state = 'sending' THEN 'uncertain' WHEN e.state = 'dead' THEN 'failed' ELSE 'suppressed' END
+           FROM ended e WHERE m.subject_id = e.subject AND m.job_id = e.id AND m.state IN ('planned', 'sending')
+           RETURNING m.id AS "id: MessageRowId", m.org_id AS "org: OrgId", m.subject_id AS subject, m.job_id AS job, m.state"#,
+        since,
+        now
+    )
+    .fetch_all(conn)
+    .await
+}

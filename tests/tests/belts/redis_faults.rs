@@ -10,6 +10,7 @@ use crate::{Belt, on_both_belts};
 
 on_both_belts!(
     row_11_a_redis_that_comes_back_empty_loses_nothing,
+    a_redis_of_an_older_state_loses_and_doubles_nothing,
     row_12_13_cut_connections_and_stalls_disturb_no_running_job,
     row_14_a_slow_redis_loses_no_wake_up,
 );
@@ -28,6 +29,22 @@ async fn row_11_a_redis_that_comes_back_empty_loses_nothing(belt: Belt) {
     on.enqueue(20, r#"{"sleep_ms": 150}"#).await;
     redis.start_again().await;
     on.wait_ended(220, 0, Duration::from_secs(40)).await;
+    on.each_ran_once().await;
+    assert!(worker.stop_gracefully(SOON).await.success(), "the worker is the one that was started");
+}
+
+/// P1: a snapshot brings back ids of jobs that have ended, and knows nothing of those that came after it.
+async fn a_redis_of_an_older_state_loses_and_doubles_nothing(belt: Belt) {
+    let redis = Redis::private().await;
+    let on = SetUp::with_redis(belt, &redis).await;
+    on.enqueue(100, r#""nothing""#).await;
+    redis.save_snapshot().await;
+    let worker = on.worker().await;
+    on.wait_ended(100, 0, SOON).await;
+    on.enqueue(150, r#"{"sleep_ms": 150}"#).await;
+    on.wait_running(8).await;
+    redis.restore_snapshot().await;
+    on.wait_ended(250, 0, Duration::from_secs(40)).await;
     on.each_ran_once().await;
     assert!(worker.stop_gracefully(SOON).await.success(), "the worker is the one that was started");
 }

@@ -70,6 +70,33 @@ async fn refused_for_good_is_failed_and_not_tried_again() {
     assert_eq!((dead, clinic.smtp.accepted().len()), (1, 0));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_its_job_left_behind_is_settled() {
+    let (clinic, _programs) = one_dose(Faults::none().always(Fault::refuse(Stage::Dot, 451)), 3600).await;
+    message_state(&clinic, "planned").await;
+    let cancelled = until(LIMIT, "the job waits and is cancelled", async || {
+        let job: uuid::Uuid =
+            sqlx::query_scalar("SELECT id FROM jobs WHERE kind = 'medication_reminder' AND worker IS NULL")
+                .fetch_optional(&clinic.pool)
+                .await
+                .ok()??;
+        let done = run("pulsecal", &["jobs", "cancel", &job.to_string()], clinic.env(), LIMIT).await;
+        done.status.success().then_some(job)
+    })
+    .await;
+    message_state(&clinic, "suppressed").await;
+    let told: (String, String) = sqlx::query_as(
+        "SELECT m.reason, a.outcome FROM messages m JOIN audit_entries a ON a.subject_id = m.id WHERE m.job_id = $1 AND a.actor_id = $1",
+    )
+    .bind(cancelled)
+    .fetch_one(&clinic.pool)
+    .await
+    .expect("the log and the audit read");
+    assert!(told.0.ends_with("its job ended as cancelled"), "{}", told.0);
+    assert_eq!(told.1, "suppressed");
+    assert_eq!(clinic.smtp.accepted().len(), 0);
+}
+
 /// `pulsecal jobs retry` of the one reminder job.
 async fn retry(clinic: &Clinic) -> Finished {
     let job: uuid::Uuid = sqlx::query_scalar("SELECT DISTINCT id FROM job_list WHERE kind = 'medication_reminder'")
