@@ -42,7 +42,7 @@ pub async fn run(ctx: Context, moved: Loop, stop: CancellationToken) {
             );
         }
         tx.commit().await?;
-        if count % LEFT_BEHIND_EVERY == 0 {
+        if count.is_multiple_of(LEFT_BEHIND_EVERY) {
             settle_left_behind(&ctx).await?;
         }
         Ok::<_, DbError>(EVERY)
