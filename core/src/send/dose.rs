@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::clock::Clock;
@@ -27,6 +29,9 @@ const CATEGORY: &str = "critical";
 /// An answer link of a mail lasts so long; the dose itself closes earlier.
 const LINK_DAYS: i64 = 3;
 const BATCH: usize = 256;
+/// A message that was promised waits no longer for its turn: what is sent was right this long ago at most, and a mail server
+/// that hangs keeps no promised message until its job's time is over, which would leave it uncertain.
+const TURN: Duration = Duration::from_secs(10);
 
 /// Sends the messages of doses, many at a time.
 #[derive(Clone)]
@@ -95,7 +100,14 @@ impl DoseSender {
             Promise::Fenced => return Ok(Verdict::Settled),
         };
         let this = Try { step, fence, id };
-        let turn = self.turns.acquire().await.map_err(|_closed| gone())?;
+        let Ok(turn) = timeout(TURN, self.turns.acquire()).await else {
+            // Nothing was sent, and what was read of the dose grows old: the message is freed, and read anew later.
+            let why = "no connection to the mail server became free in time".to_owned();
+            let freed = this.ends_as("planned", None, Some(why));
+            self.recorded((freed, Finish { fence, ending: Ending::GivenBack })).await;
+            return Ok(Verdict::Snooze(TURN));
+        };
+        let turn = turn.map_err(|_closed| gone())?;
         let now = self.parts.clock.now();
         let delivered = match self.parts.mail_of(&subject, step, id, now) {
             Ok(mail) => Ok(self.parts.mailer.deliver(&mail).await),
@@ -150,7 +162,7 @@ impl DoseSender {
                 tracing::warn!(error, job.id = %entry.1.fence.job, "send.record: Postgres is away; the outcome is kept and recorded later");
             }
             tries += 1;
-            tokio::time::sleep(std::time::Duration::from_millis(100 * 2_u64.pow(tries.min(6) - 1))).await;
+            tokio::time::sleep(Duration::from_millis(100 * 2_u64.pow(tries.min(6) - 1))).await;
         }
     }
 }
