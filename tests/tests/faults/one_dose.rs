@@ -97,6 +97,21 @@ async fn a_message_that_its_job_left_behind_is_settled() {
     assert_eq!(clinic.smtp.accepted().len(), 0);
 }
 
+/// More doses than have a turn at 32 connections, and a server that takes 13 s for each of the first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_server_makes_nothing_uncertain_that_waits_for_a_connection() {
+    let clinic = Clinic::open(Postgres::shared().await, Redis::shared().await).await;
+    clinic.seed(80, 1, "", 3600).await;
+    clinic.smtp.set_faults(Faults::none().next(32, Fault::Slow(Stage::Rcpt, Duration::from_secs(13))));
+    let _programs = [clinic.start("pulsecal-scheduler"), clinic.start("pulsecal-worker")];
+    clinic.smtp.wait_accepted(80, LIMIT).await;
+    clinic.ledger_empty(LIMIT).await;
+    let snoozed = count(&clinic, "SELECT count(*) FROM job_retries WHERE outcome = 'snoozed'").await;
+    assert!(snoozed > 0, "those without a turn were freed");
+    assert_eq!(count(&clinic, "SELECT count(*) FROM messages WHERE state = 'sent'").await, 80);
+    clinic.agrees_with_the_server().await;
+}
+
 /// `pulsecal jobs retry` of the one reminder job.
 async fn retry(clinic: &Clinic) -> Finished {
     let job: uuid::Uuid = sqlx::query_scalar("SELECT DISTINCT id FROM job_list WHERE kind = 'medication_reminder'")
