@@ -138,7 +138,7 @@ async fn note(tx: &mut Tx, action: &'static str, job: JobId, freed: &[FreedMessa
         detail: None,
     };
     let mut entries = vec![entry(None, action, "job", job.0)];
-    entries.extend(freed.iter().map(|message| entry(Some(message.org), "message.retry", "message", message.id.0)));
+    entries.extend(freed.iter().map(|message| entry(message.org, "message.retry", "message", message.id.0)));
     audit::write(tx.conn(), ids, &entries, now).await.map_err(db)
 }
 

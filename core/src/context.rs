@@ -9,7 +9,7 @@ use crate::ids::Ids;
 use crate::ledger::Fence;
 use crate::links::Links;
 use crate::mail::Templates;
-use crate::send::DoseSender;
+use crate::send::{DoseMessage, Sender};
 use crate::store::{Db, DbError, Scope, Tx};
 
 /// What every part of PulseCal works with. Cheap to clone.
@@ -29,7 +29,7 @@ pub struct Shared {
     /// Links that work without signing in.
     pub links: Links,
     /// Sends the messages of doses.
-    pub doses: DoseSender,
+    pub doses: Sender<DoseMessage>,
     /// For how long ended jobs are kept.
     pub history_months: HistoryMonths,
 }

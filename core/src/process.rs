@@ -13,7 +13,7 @@ use crate::context::{Context, Shared};
 use crate::ids::{Ids, ProcessId};
 use crate::links::Links;
 use crate::mail::{EmailAddress, SmtpConfig, SmtpTransport, Templates};
-use crate::send::{DoseParts, DoseSender, Mailer};
+use crate::send::{Mailer, Post, Sender};
 use crate::store::feed::{self, ProcessInfo};
 use crate::store::{Db, PoolSizes, Scope};
 use crate::telemetry::{self, Health, Telemetry};
@@ -153,11 +153,8 @@ pub fn context(config: &Config, kind: &str) -> Result<Context, Failure> {
     let templates = Templates::new()
         .map_err(|error| Failure::new(format!("the templates in this binary do not parse: {error}")))?;
     let links = Links::new(config.secret_key.clone(), &config.public_url);
-    let doses = DoseSender::start(
-        &db,
-        ids,
-        DoseParts { mailer, templates: templates.clone(), links: links.clone(), from, clock: clock.clone() },
-    );
+    let post = Post::new(&db, clock.clone(), mailer, templates.clone(), links.clone(), from);
+    let doses = Sender::start(&post);
     let history_months = config.job_history_months;
     Ok(Context::new(Shared { db, clock, ids, templates, links, doses, history_months }))
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use pulsecal_core::context::Context;
 use pulsecal_core::ids::OccurrenceId;
+use pulsecal_core::send::{DoseMessage, Message};
 use pulsecal_core::store::audit::{self, Actor, Entry};
 use pulsecal_core::store::{DbError, Scope, feed, finish, send};
 use pulsecal_core::telemetry::Loop;
@@ -57,13 +58,16 @@ async fn settle_left_behind(ctx: &Context) -> Result<(), DbError> {
     if left.is_empty() {
         return tx.commit().await;
     }
-    let doses: Vec<_> =
-        left.iter().filter(|m| m.state == "uncertain").map(|m| (OccurrenceId(m.subject), false)).collect();
+    let doses: Vec<_> = left
+        .iter()
+        .filter(|message| message.kind == DoseMessage::KIND && message.state == "uncertain")
+        .map(|message| (OccurrenceId(message.subject), false))
+        .collect();
     send::mark_doses(tx.conn(), &doses, now).await?;
     let entries: Vec<Entry> = left
         .iter()
         .map(|message| Entry {
-            org: Some(message.org),
+            org: message.org,
             actor: Actor::Job(message.job),
             action: "message.sent",
             subject_type: "message",

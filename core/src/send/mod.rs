@@ -4,7 +4,11 @@
 mod batch;
 mod dose;
 mod mailer;
+mod message;
+mod path;
 
 pub use batch::Batcher;
-pub use dose::{DoseParts, DoseSender, dose_facts};
+pub use dose::{DoseMessage, dose_facts};
 pub use mailer::Mailer;
+pub use message::{About, Category, Content, Desk, Message, Reached, Recipient};
+pub use path::{Post, Sender};

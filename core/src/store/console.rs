@@ -104,7 +104,7 @@ pub struct FreedMessage {
     /// The row.
     pub id: MessageRowId,
     /// Whose.
-    pub org: OrgId,
+    pub org: Option<OrgId>,
 }
 
 /// Puts a dead job back into the ledger, with its attempts to use again. If it died because its message failed, nothing was

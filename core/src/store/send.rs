@@ -84,13 +84,35 @@ pub async fn dose_subjects(
     Ok(rows.into_iter().map(|row| (row.occurrence, row)).collect())
 }
 
+/// The class of a message: what a recipient's wishes and an unsure outcome mean to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Category {
+    /// Part of the care: sent whatever the recipient prefers.
+    Required,
+    /// Sent unless the recipient does not want it.
+    Optional,
+    /// As required, and late is as bad as never.
+    Critical,
+}
+
+impl Category {
+    /// As the log has it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Required => "required",
+            Self::Optional => "optional",
+            Self::Critical => "critical",
+        }
+    }
+}
+
 /// A message that is about to be sent, or will not be.
 #[derive(Clone, Debug)]
 pub struct NewMessage {
     /// The row: derived from (kind, subject, occurrence, recipient, channel), so one message has one.
     pub id: MessageRowId,
-    /// Whose.
-    pub org: OrgId,
+    /// Whose; none: the platform's own.
+    pub org: Option<OrgId>,
     /// The kind.
     pub kind: &'static str,
     /// What it is about.
@@ -101,8 +123,8 @@ pub struct NewMessage {
     pub recipient: PersonId,
     /// Its `Message-ID`.
     pub message_id: String,
-    /// required, optional or critical.
-    pub category: &'static str,
+    /// Its class.
+    pub category: Category,
     /// What it may say.
     pub privacy_level: i16,
     /// The claim under which it is sent.
@@ -132,7 +154,7 @@ pub enum Promised {
 /// Postgres.
 pub async fn promise(
     conn: &mut PgConnection,
-    messages: &[NewMessage],
+    messages: &[&NewMessage],
     now: DateTime<Utc>,
 ) -> Result<HashMap<MessageRowId, Promised>, DbError> {
     let ids: Vec<Uuid> = messages.iter().map(|m| m.id.0).collect();
@@ -154,13 +176,13 @@ pub async fn promise(
              WHERE messages.state = 'planned'
            RETURNING id AS "id: MessageRowId", state"#,
         &ids,
-        &messages.iter().map(|m| m.org.0).collect::<Vec<_>>(),
+        &messages.iter().map(|m| m.org.map(|org| org.0)).collect::<Vec<_>>() as &[Option<Uuid>],
         &messages.iter().map(|m| m.kind.to_owned()).collect::<Vec<_>>(),
         &messages.iter().map(|m| m.subject).collect::<Vec<_>>(),
         &messages.iter().map(|m| m.occurrence.clone()).collect::<Vec<_>>(),
         &messages.iter().map(|m| m.recipient.0).collect::<Vec<_>>(),
         &messages.iter().map(|m| m.message_id.clone()).collect::<Vec<_>>(),
-        &messages.iter().map(|m| m.category.to_owned()).collect::<Vec<_>>(),
+        &messages.iter().map(|m| m.category.as_str().to_owned()).collect::<Vec<_>>(),
         &messages.iter().map(|m| m.privacy_level).collect::<Vec<_>>(),
         &jobs,
         &attempts,
@@ -215,33 +237,54 @@ pub async fn promise(
     Ok(answer)
 }
 
+/// How a try to send ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The server took it.
+    Sent,
+    /// The server may have taken it.
+    Uncertain,
+    /// It will not be sent.
+    Failed,
+    /// It was not sent, and another try comes.
+    Planned,
+}
+
+impl Outcome {
+    /// As the log has it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Uncertain => "uncertain",
+            Self::Failed => "failed",
+            Self::Planned => "planned",
+        }
+    }
+}
+
 /// How a try to send ended, as the log keeps it.
 #[derive(Clone, Debug)]
 pub struct Recorded {
     /// The message.
     pub id: MessageRowId,
-    /// The dose it is about.
-    pub occurrence: OccurrenceId,
-    /// Whose.
-    pub org: OrgId,
     /// The claim under which it was sent.
     pub fence: Fence,
-    /// sent, uncertain, failed, or planned again.
-    pub state: &'static str,
+    /// How it ended.
+    pub outcome: Outcome,
     /// The server's word.
     pub reply: Option<String>,
     /// Why not.
     pub reason: Option<String>,
 }
 
-/// Records how tries ended: in the message log, and in the dose. Returns the messages whose claim still held; the others
-/// stay as the newer claim has them.
+/// Records in the message log how tries ended. Returns the messages whose claim still held; the others stay as the newer
+/// claim has them.
 ///
 /// # Errors
 /// Postgres.
 pub async fn record(
     conn: &mut PgConnection,
-    all: &[Recorded],
+    all: &[&Recorded],
     now: DateTime<Utc>,
 ) -> Result<Vec<MessageRowId>, DbError> {
     let held = sqlx::query_scalar!(
@@ -252,7 +295,7 @@ pub async fn record(
         &all.iter().map(|r| r.id.0).collect::<Vec<_>>(),
         &all.iter().map(|r| r.fence.job.0).collect::<Vec<_>>(),
         &all.iter().map(|r| r.fence.attempt).collect::<Vec<_>>(),
-        &all.iter().map(|r| r.state.to_owned()).collect::<Vec<_>>(),
+        &all.iter().map(|r| r.outcome.as_str().to_owned()).collect::<Vec<_>>(),
         &all.iter().map(|r| r.reply.clone()).collect::<Vec<_>>() as &[Option<String>],
         &all.iter().map(|r| r.reason.clone()).collect::<Vec<_>>() as &[Option<String>],
         now,
@@ -291,8 +334,10 @@ pub async fn mark_doses(
 pub struct LeftBehind {
     /// The message.
     pub id: MessageRowId,
-    /// Whose.
-    pub org: OrgId,
+    /// Whose; none: the platform's own.
+    pub org: Option<OrgId>,
+    /// Its kind.
+    pub kind: String,
     /// What it is about.
     pub subject: Uuid,
     /// Its job.
@@ -323,7 +368,7 @@ pub async fn settle_left_behind(
            UPDATE messages m SET settled_at = $2, reason = coalesce(m.reason || '; ', '') || 'its job ended as ' || e.state,
              state = CASE WHEN m.state = 'sending' THEN 'uncertain' WHEN e.state = 'dead' THEN 'failed' ELSE 'suppressed' END
            FROM ended e WHERE m.subject_id = e.subject AND m.job_id = e.id AND m.state IN ('planned', 'sending')
-           RETURNING m.id AS "id: MessageRowId", m.org_id AS "org: OrgId", m.subject_id AS subject, m.job_id AS job, m.state"#,
+           RETURNING m.id AS "id: MessageRowId", m.org_id AS "org: OrgId", m.kind, m.subject_id AS subject, m.job_id AS job, m.state"#,
         since,
         now
     )
