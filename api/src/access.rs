@@ -2,8 +2,8 @@
 
 use axum::extract::FromRequestParts;
 use axum::http::{header, request::Parts};
-use pulsecal_core::ids::{OrgId, PersonId, TokenId};
-use pulsecal_core::store::audit::{self, Actor, Entry};
+use pulsecal_core::ids::{OrgId, PersonId, RequestId, TokenId};
+use pulsecal_core::store::audit::{self, Actor, Entry, Role, UnknownRole};
 use pulsecal_core::store::{Scope, Tx, tokens};
 use pulsecal_core::tokens::{Scopes, TokenHash, TokenScope};
 use serde_json::{Value, json};
@@ -19,20 +19,28 @@ pub(crate) struct Access {
     token: TokenId,
     org: OrgId,
     person: PersonId,
+    role: Role,
+    request: RequestId,
     granted: Scopes,
     effective: Scopes,
 }
 
 /// What a role may do at most, whatever its tokens say.
-fn ceiling(role: &str) -> &'static [TokenScope] {
+fn ceiling(role: Role) -> &'static [TokenScope] {
     use TokenScope as S;
     match role {
-        "doctor" | "nurse" | "admin" => &S::ALL,
-        "receptionist" => &[S::PatientsRead, S::PatientsWrite, S::MessagesRead],
-        "ops" => &[S::MessagesRead, S::JobsRead],
+        Role::Doctor | Role::Nurse | Role::Admin => &S::ALL,
+        Role::Receptionist => &[S::PatientsRead, S::PatientsWrite, S::MessagesRead],
+        Role::Ops => &[S::MessagesRead, S::JobsRead],
         // Patients have their pages; the API is for staff and the systems of a clinic.
-        _ => &[],
+        Role::Patient | Role::Job | Role::Schedule | Role::Operator => &[],
     }
+}
+
+/// The id that [`crate::layers::log`] gave this request.
+pub(crate) fn request_id(parts: &Parts) -> Result<RequestId, Problem> {
+    let id = parts.extensions.get::<RequestId>().copied();
+    id.ok_or_else(|| Problem::internal("a request came round the layer that gives it an id"))
 }
 
 impl FromRequestParts<App> for Access {
@@ -55,11 +63,14 @@ impl FromRequestParts<App> for Access {
         let found = tokens::find(tx.conn(), &hash, now).await?;
         let bearer = found.ok_or_else(|| Problem::no_token(true))?;
         let granted = Scopes::known(&bearer.scopes);
+        let role: Role = bearer.role.parse().map_err(|error: UnknownRole| Problem::internal(&error.to_string()))?;
         Ok(Self {
             token: bearer.token,
             org: bearer.org,
             person: bearer.person,
-            effective: granted.within(ceiling(&bearer.role)),
+            role,
+            request: request_id(parts)?,
+            effective: granted.within(ceiling(role)),
             granted,
         })
     }
@@ -104,7 +115,7 @@ impl Tenant {
         detail["token"] = json!(self.0.token);
         let entry = Entry {
             org: Some(self.0.org),
-            actor: Actor::Person(self.0.person.0),
+            actor: Actor::Person { id: self.0.person, role: self.0.role, request: self.0.request },
             action,
             subject_type,
             subject,
@@ -120,31 +131,31 @@ impl Tenant {
 mod tests {
     use super::*;
 
-    fn access(role: &str, granted: Scopes) -> Access {
+    fn access(role: Role, granted: Scopes) -> Access {
         let id = Uuid::nil();
         let effective = granted.within(ceiling(role));
-        Access { token: id.into(), org: id.into(), person: id.into(), granted, effective }
+        Access { token: id.into(), org: id.into(), person: id.into(), role, request: id.into(), granted, effective }
     }
 
     #[test]
     fn a_token_does_no_more_than_its_scopes_and_its_persons_role_allow() {
         let may = |role, scopes, scope| access(role, scopes).allow(scope).is_ok();
-        assert!(may("nurse", Scopes::all(), TokenScope::RemindersWrite));
+        assert!(may(Role::Nurse, Scopes::all(), TokenScope::RemindersWrite));
         let few = Scopes::of([TokenScope::PatientsRead]);
-        assert!(may("nurse", few.clone(), TokenScope::PatientsRead));
-        assert!(!may("nurse", few, TokenScope::PatientsWrite));
-        assert!(!may("receptionist", Scopes::all(), TokenScope::PrescriptionsRead));
-        assert!(!may("ops", Scopes::all(), TokenScope::PatientsRead));
+        assert!(may(Role::Nurse, few.clone(), TokenScope::PatientsRead));
+        assert!(!may(Role::Nurse, few, TokenScope::PatientsWrite));
+        assert!(!may(Role::Receptionist, Scopes::all(), TokenScope::PrescriptionsRead));
+        assert!(!may(Role::Ops, Scopes::all(), TokenScope::PatientsRead));
         for scope in TokenScope::ALL {
-            assert!(!may("patient", Scopes::all(), scope) && !may("unheard of", Scopes::all(), scope));
+            assert!(!may(Role::Patient, Scopes::all(), scope) && !may(Role::Operator, Scopes::all(), scope));
         }
     }
 
     #[test]
     fn a_refusal_says_whether_scope_or_role_stands_in_the_way() {
-        let by_role = access("patient", Scopes::all()).allow(TokenScope::JobsRead).expect_err("refused");
+        let by_role = access(Role::Patient, Scopes::all()).allow(TokenScope::JobsRead).expect_err("refused");
         assert!(by_role.detail().contains("role"), "{by_role:?}");
-        let by_scope = access("admin", Scopes::default()).allow(TokenScope::JobsRead).expect_err("refused");
+        let by_scope = access(Role::Admin, Scopes::default()).allow(TokenScope::JobsRead).expect_err("refused");
         assert!(by_scope.detail().contains("jobs:read"), "{by_scope:?}");
     }
 }

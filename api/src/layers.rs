@@ -7,6 +7,8 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use pulsecal_core::ids::{Ids, RequestId};
+use tracing::Instrument;
 
 use crate::app::{App, REQUEST_LIMIT};
 use crate::pages;
@@ -21,6 +23,8 @@ const HEADERS: [(&str, &str); 6] = [
     ("x-robots-tag", "noindex, nofollow"),
     ("cross-origin-resource-policy", "same-origin"),
 ];
+/// Names the request in its answer.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// And where `PUBLIC_URL` is https: two years of nothing else.
 const HTTPS_ONLY: &str = "max-age=63072000";
 
@@ -37,19 +41,25 @@ pub(crate) async fn secure(State(app): State<App>, request: Request, next: Next)
     response
 }
 
-/// One line for each request, with the route's pattern in place of its path: a path or a query may hold a token.
-pub(crate) async fn log(request: Request, next: Next) -> Response {
+/// One line for each request, with the route's pattern in place of its path: a path or a query may hold a token. The request
+/// gets an id of ours, which its log lines, audit entries and answer name.
+pub(crate) async fn log(mut request: Request, next: Next) -> Response {
+    let id: RequestId = Ids.new_id();
+    request.extensions_mut().insert(id);
     let begun = Instant::now();
     let method = known(request.method());
     let route = request.extensions().get::<MatchedPath>();
     let route = route.map_or_else(|| "(none)".to_owned(), |path| path.as_str().to_owned());
-    let response = next.run(request).await;
+    let mut response = next.run(request).instrument(tracing::info_span!("request", request.id = %id)).await;
+    if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
     let (status, taken) = (response.status().as_u16(), begun.elapsed());
     let ms = u64::try_from(taken.as_millis()).unwrap_or(u64::MAX);
     if route.starts_with("/health") || route == "/metrics" {
-        tracing::debug!(http.method = method, http.route = route, http.status = status, http.ms = ms, "api.request");
+        tracing::debug!(request.id = %id, http.method = method, http.route = route, http.status = status, http.ms = ms, "api.request");
     } else {
-        tracing::info!(http.method = method, http.route = route, http.status = status, http.ms = ms, "api.request");
+        tracing::info!(request.id = %id, http.method = method, http.route = route, http.status = status, http.ms = ms, "api.request");
     }
     metrics::histogram!("api_request_seconds", "method" => method, "route" => route, "status" => status.to_string())
         .record(taken.as_secs_f64());

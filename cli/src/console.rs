@@ -5,14 +5,14 @@ use std::str::FromStr;
 use clap::Subcommand;
 use pulsecal_core::ids::JobId;
 use pulsecal_core::process::Failure;
-use pulsecal_core::store::audit::{self, Actor, Entry};
+use pulsecal_core::store::audit::{self, Entry};
 use pulsecal_core::store::console::FreedMessage;
 use pulsecal_core::store::{Scope, Tx, console, schedules as schedule_rows};
 use pulsecal_jobs::{Does, Trial};
 use serde_json::json;
 
 use crate::output::Output;
-use crate::setup::{context, db};
+use crate::setup::{context, db, operator};
 
 /// The jobs of the ledger.
 #[derive(Subcommand)]
@@ -130,7 +130,7 @@ async fn note(tx: &mut Tx, action: &'static str, job: JobId, freed: &[FreedMessa
     let (now, ids) = (tx.now(), pulsecal_core::ids::Ids);
     let entry = |org, action, subject_type, subject| Entry {
         org,
-        actor: Actor::Operator,
+        actor: operator(),
         action,
         subject_type,
         subject,

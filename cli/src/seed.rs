@@ -17,7 +17,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::output::Output;
-use crate::setup::{context, db};
+use crate::setup::{context, db, operator};
 
 /// What to load.
 #[derive(Subcommand)]
@@ -128,7 +128,7 @@ pub async fn run(what: Seed, out: Output) -> Result<(), Failure> {
     let expires_at = now + TimeDelta::days(30);
     let scopes = tokens::Scopes::all();
     let token =
-        tokens::mint(&mut tx, ctx.ids, clinic.id, PersonId(nurse), &scopes, expires_at, "demo").await.map_err(db)?;
+        tokens::mint(&mut tx, operator(), clinic.id, PersonId(nurse), &scopes, expires_at, "demo").await.map_err(db)?;
     tx.commit().await.map_err(db)?;
 
     let nudges = demo.nudge_after.split(',').filter(|text| !text.is_empty()).map(|text| text.trim().parse::<i32>());

@@ -1,12 +1,15 @@
 //! Setting up: the database, and who may use the API.
 
+use std::sync::OnceLock;
+
 use chrono::TimeDelta;
 use clap::{Args, Subcommand};
 use pulsecal_core::clock::Clock;
 use pulsecal_core::config::Config;
 use pulsecal_core::context::Context;
-use pulsecal_core::ids::{OrgId, PersonId, TokenId};
+use pulsecal_core::ids::{Ids, OrgId, PersonId, RequestId, TokenId};
 use pulsecal_core::process::{self, Failure};
+use pulsecal_core::store::audit::Actor;
 use pulsecal_core::store::{self, Scope};
 use pulsecal_core::tokens;
 use serde_json::json;
@@ -106,7 +109,7 @@ pub async fn user(what: User, out: Output) -> Result<(), Failure> {
             return Ok(());
         }
         Some(OldToken::Revoke { id }) => {
-            if !tokens::revoke(&mut tx, ctx.ids, id).await.map_err(db)? {
+            if !tokens::revoke(&mut tx, operator(), id).await.map_err(db)? {
                 return Err(Failure::new("there is no such token, or it was revoked before"));
             }
             tx.commit().await.map_err(db)?;
@@ -121,7 +124,7 @@ pub async fn user(what: User, out: Output) -> Result<(), Failure> {
         .map_err(db)?
         .ok_or_else(|| Failure::new("--person: there is no such person"))?;
     let scopes = tokens::Scopes::parse(&scopes).map_err(|error| Failure::new(format!("--scope: {error}")))?;
-    let secret = tokens::mint(&mut tx, ctx.ids, org, person, &scopes, expires_at, &label).await.map_err(db)?;
+    let secret = tokens::mint(&mut tx, operator(), org, person, &scopes, expires_at, &label).await.map_err(db)?;
     tx.commit().await.map_err(db)?;
     let shown = secret.expose();
     out.one(
@@ -129,6 +132,12 @@ pub async fn user(what: User, out: Output) -> Result<(), Failure> {
         &format!("{shown}\nIt is shown this once, and expires at {expires_at}. Its id is {}.", secret.id),
     );
     Ok(())
+}
+
+/// Who acts: the operator, by this run of the program.
+pub fn operator() -> Actor {
+    static RUN: OnceLock<RequestId> = OnceLock::new();
+    Actor::Operator { run: *RUN.get_or_init(|| Ids.new_id()) }
 }
 
 /// The time, for commands that look at ranges.

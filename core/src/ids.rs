@@ -62,6 +62,8 @@ id! {
     MessageRowId,
     /// An API token (the row, not the secret).
     TokenId,
+    /// What made something happen: an HTTP request, a run of the command line, a round of a scheduler's loop.
+    RequestId,
 }
 
 /// Makes ids. Version 7 (RFC 9562 §5.7): they sort by the time they were made.

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
 use crate::config::Secret;
-use crate::ids::{Ids, OrgId, PersonId, TokenId};
+use crate::ids::{OrgId, PersonId, TokenId};
 use crate::store::audit::{self, Actor, Entry};
 use crate::store::tokens::TokenLine;
 use crate::store::{DbError, Tx, tokens};
@@ -183,27 +183,27 @@ pub fn fingerprint(parts: &[&str]) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Makes a token for a person of `org`, with its audit entry, in the given transaction.
+/// Makes a token for a person of `org`, with an audit entry that names `by`, in the given transaction.
 ///
 /// # Errors
 /// Postgres; a person that there is not.
 pub async fn mint(
     tx: &mut Tx,
-    ids: Ids,
+    by: Actor,
     org: OrgId,
     person: PersonId,
     scopes: &Scopes,
     expires_at: DateTime<Utc>,
     label: &str,
 ) -> Result<NewToken, DbError> {
-    let (id, now): (TokenId, _) = (tx.new_id(), tx.now());
+    let (ids, id, now) = (tx.ids(), tx.new_id::<TokenId>(), tx.now());
     let secret = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(ids.secret()));
     let hash = TokenHash(Sha256::digest(secret.as_bytes()).into());
     let row = tokens::NewTokenRow { id, org, person, scopes: scopes.names(), label: label.to_owned(), expires_at };
     tokens::insert(tx.conn(), &row, hash.as_bytes(), now).await?;
     let entry = Entry {
         org: Some(org),
-        actor: Actor::Operator,
+        actor: by,
         action: "token.minted",
         subject_type: "api_token",
         subject: id.0,
@@ -222,17 +222,17 @@ pub async fn list(tx: &mut Tx, org: OrgId) -> Result<Vec<TokenLine>, DbError> {
     tokens::list(tx.conn(), org).await
 }
 
-/// Makes a token worthless from now on, with an audit entry, in the given transaction. False: there is no such token among
+/// Makes a token worthless from now on, with an audit entry that names `by`, in the given transaction. False: there is no such token among
 /// those that the transaction sees, or it was revoked before.
 ///
 /// # Errors
 /// Postgres.
-pub async fn revoke(tx: &mut Tx, ids: Ids, token: TokenId) -> Result<bool, DbError> {
-    let now = tx.now();
+pub async fn revoke(tx: &mut Tx, by: Actor, token: TokenId) -> Result<bool, DbError> {
+    let (ids, now) = (tx.ids(), tx.now());
     let Some(org) = tokens::revoke(tx.conn(), token, now).await? else { return Ok(false) };
     let entry = Entry {
         org: Some(org),
-        actor: Actor::Operator,
+        actor: by,
         action: "token.revoked",
         subject_type: "api_token",
         subject: token.0,

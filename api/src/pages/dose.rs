@@ -5,11 +5,12 @@
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Extension, Path, RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use pulsecal_core::doses::answer::{Answered, answer};
+use pulsecal_core::ids::RequestId;
 use pulsecal_core::links::{DoseLink, LinkError};
 use pulsecal_core::mail::{DoseAnswer, DoseAnsweredView, DoseChoice, DoseForm, DosePageView, SNOOZE_MINUTES};
 use pulsecal_core::send::dose_facts;
@@ -87,6 +88,7 @@ async fn show(State(app): State<App>, token: Token, RawQuery(query): RawQuery) -
 
 async fn record(
     State(app): State<App>,
+    Extension(request): Extension<RequestId>,
     token: Token,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
@@ -103,7 +105,7 @@ async fn record(
         return open.form(&app, StatusCode::UNPROCESSABLE_ENTITY, None, Some(again));
     };
     let refused = |sentence| open.form(&app, StatusCode::CONFLICT, None, Some(sentence));
-    match answer(&app.ctx, open.link.org, open.link.dose, said).await? {
+    match answer(&app.ctx, open.link.org, open.link.dose, said, request).await? {
         Answered::Recorded(_) | Answered::Already => {
             let to = format!("{}/done", open.path(&app));
             Ok((StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response())

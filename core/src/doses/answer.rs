@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::context::Context;
-use crate::ids::{OccurrenceId, OrgId};
+use crate::ids::{OccurrenceId, OrgId, RequestId};
 use crate::mail::DoseAnswer;
 use crate::store::audit::{self, Actor, Entry};
 use crate::store::{DbError, Scope, ladder};
@@ -26,12 +26,18 @@ pub enum Answered {
     Unknown,
 }
 
-/// Records an answer, with its audit entry, in one transaction. The same answer twice changes nothing; another answer
+/// Records an answer that came with `request`, with its audit entry, in one transaction. The same answer twice changes nothing; another answer
 /// corrects the first while the time for answers lasts.
 ///
 /// # Errors
 /// Postgres.
-pub async fn answer(ctx: &Context, org: OrgId, dose: OccurrenceId, said: DoseAnswer) -> Result<Answered, DbError> {
+pub async fn answer(
+    ctx: &Context,
+    org: OrgId,
+    dose: OccurrenceId,
+    said: DoseAnswer,
+    request: RequestId,
+) -> Result<Answered, DbError> {
     let mut tx = ctx.begin(Scope::Org(org)).await?;
     let now = tx.now();
     let Some(row) = ladder::dose_to_answer(tx.conn(), dose).await? else {
@@ -54,7 +60,7 @@ pub async fn answer(ctx: &Context, org: OrgId, dose: OccurrenceId, said: DoseAns
     ladder::answer(tx.conn(), dose, state, again_at, now).await?;
     let entry = Entry {
         org: Some(org),
-        actor: Actor::PatientLink,
+        actor: Actor::PatientLink { request },
         action: match said {
             DoseAnswer::Taken => "dose.taken",
             DoseAnswer::Skip => "dose.skipped",

@@ -176,6 +176,11 @@ impl Tx {
         self.ids.new_id()
     }
 
+    /// What makes ids.
+    pub fn ids(&self) -> Ids {
+        self.ids
+    }
+
     /// The connection, for the functions of [`crate::store`].
     pub fn conn(&mut self) -> &mut PgConnection {
         &mut self.inner

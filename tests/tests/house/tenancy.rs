@@ -6,7 +6,7 @@ use sqlx::PgPool;
 
 /// Tables of the platform as a whole; every other one must keep organizations apart.
 const OF_NO_ORGANIZATION: &[&str] =
-    &["_sqlx_migrations", "processes", "belt_state", "schedules", "schedule_slots", "dev_mailbox"];
+    &["_sqlx_migrations", "processes", "belt_state", "schedules", "schedule_slots", "dev_mailbox", "audit_marks"];
 
 async fn database() -> (TestDatabase, PgPool) {
     let db = TestDatabase::create(Postgres::shared().await).await;
@@ -69,14 +69,25 @@ async fn a_query_without_a_filter_sees_one_organization_only() {
 #[tokio::test]
 async fn audit_entries_cannot_be_changed_or_removed() {
     let (_db, pool) = database().await;
+    for table in ["audit_entries", "audit_chain"] {
+        for statement in
+            [format!("UPDATE {table} SET org_id = org_id"), format!("DELETE FROM {table}"), format!("TRUNCATE {table}")]
+        {
+            let refused =
+                sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&pool).await.expect_err("not even the owner");
+            assert!(refused.to_string().contains("append-only"), "{refused}");
+        }
+    }
     for role in ["pulsecal_app", "pulsecal_system"] {
         for verb in ["UPDATE", "DELETE", "TRUNCATE"] {
-            let may: bool = sqlx::query_scalar("SELECT has_table_privilege($1, 'audit_entries', $2)")
-                .bind(role)
-                .bind(verb)
-                .fetch_one(&pool)
-                .await
-                .expect("the catalogue reads");
+            let may: bool = sqlx::query_scalar(
+                "SELECT has_table_privilege($1, 'audit_entries', $2) OR has_table_privilege($1, 'audit_chain', $2)",
+            )
+            .bind(role)
+            .bind(verb)
+            .fetch_one(&pool)
+            .await
+            .expect("the catalogue reads");
             assert!(!may, "{role} may {verb} audit entries");
         }
     }
