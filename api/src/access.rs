@@ -1,7 +1,7 @@
 //! Who asks, and what they may do: the one place that knows roles.
 
 use axum::extract::FromRequestParts;
-use axum::http::{header, request::Parts};
+use axum::http::{Extensions, header, request::Parts};
 use pulsecal_core::ids::{OrgId, PersonId, RequestId, TokenId};
 use pulsecal_core::store::audit::{self, Actor, Entry, Role, UnknownRole};
 use pulsecal_core::store::{Scope, Tx, tokens};
@@ -26,21 +26,35 @@ pub(crate) struct Access {
 }
 
 /// What a role may do at most, whatever its tokens say.
-fn ceiling(role: Role) -> &'static [TokenScope] {
+pub(crate) fn ceiling(role: Role) -> &'static [TokenScope] {
     use TokenScope as S;
     match role {
-        Role::Doctor | Role::Nurse | Role::Admin => &S::ALL,
+        Role::Doctor | Role::Nurse | Role::Admin => &[
+            S::PatientsRead,
+            S::PatientsWrite,
+            S::PrescriptionsRead,
+            S::PrescriptionsWrite,
+            S::RemindersRead,
+            S::RemindersWrite,
+            S::MessagesRead,
+            S::JobsRead,
+        ],
         Role::Receptionist => &[S::PatientsRead, S::PatientsWrite, S::MessagesRead],
-        Role::Ops => &[S::MessagesRead, S::JobsRead],
+        Role::Ops => &[S::MessagesRead, S::JobsRead, S::OpsWrite],
         // Patients have their pages; the API is for staff and the systems of a clinic.
-        Role::Patient | Role::Job | Role::Schedule | Role::Operator => &[],
+        _ => &[],
     }
 }
 
 /// The id that [`crate::layers::log`] gave this request.
-pub(crate) fn request_id(parts: &Parts) -> Result<RequestId, Problem> {
-    let id = parts.extensions.get::<RequestId>().copied();
+pub(crate) fn request_of(extensions: &Extensions) -> Result<RequestId, Problem> {
+    let id = extensions.get::<RequestId>().copied();
     id.ok_or_else(|| Problem::internal("a request came round the layer that gives it an id"))
+}
+
+/// Whether a person of this role may sign in at the pages of staff and operators.
+pub(crate) fn is_staff(role: Role) -> bool {
+    matches!(role, Role::Doctor | Role::Nurse | Role::Receptionist | Role::Admin | Role::Ops)
 }
 
 impl FromRequestParts<App> for Access {
@@ -69,7 +83,7 @@ impl FromRequestParts<App> for Access {
             org: bearer.org,
             person: bearer.person,
             role,
-            request: request_id(parts)?,
+            request: request_of(&parts.extensions)?,
             effective: granted.within(ceiling(role)),
             granted,
         })
@@ -146,6 +160,8 @@ mod tests {
         assert!(!may(Role::Nurse, few, TokenScope::PatientsWrite));
         assert!(!may(Role::Receptionist, Scopes::all(), TokenScope::PrescriptionsRead));
         assert!(!may(Role::Ops, Scopes::all(), TokenScope::PatientsRead));
+        assert!(may(Role::Ops, Scopes::all(), TokenScope::OpsWrite));
+        assert!(!may(Role::Admin, Scopes::all(), TokenScope::OpsWrite));
         for scope in TokenScope::ALL {
             assert!(!may(Role::Patient, Scopes::all(), scope) && !may(Role::Operator, Scopes::all(), scope));
         }

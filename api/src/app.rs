@@ -12,6 +12,7 @@ use pulsecal_core::telemetry::Health;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::attempts::Attempts;
 use crate::problem::Problem;
 use crate::{health, layers, pages, routes};
 
@@ -42,6 +43,12 @@ pub(crate) struct Shared {
     pub(crate) public_host: String,
     /// `PUBLIC_URL` is https.
     pub(crate) secure: bool,
+    /// Scheme, host and port of `PUBLIC_URL`, as browsers name them.
+    pub(crate) public_origin: String,
+    /// Who signs in is not overheard: `PUBLIC_URL` is https, or this machine.
+    pub(crate) sign_in_safe: bool,
+    /// Who tried to sign in, lately.
+    pub(crate) attempts: Attempts,
 }
 
 impl std::ops::Deref for App {
@@ -70,8 +77,20 @@ impl App {
             inbox_open: config.smtp_url.is_none() && config.bind.ip().is_loopback(),
             base_path: public.as_ref().map_or_else(String::new, |url| url.path().trim_end_matches('/').to_owned()),
             public_host: public.as_ref().and_then(|url| url.host_str()).unwrap_or_default().to_owned(),
-            secure: public.is_some_and(|url| url.scheme() == "https"),
+            secure: public.as_ref().is_some_and(|url| url.scheme() == "https"),
+            public_origin: public.as_ref().map_or_else(String::new, |url| url.origin().ascii_serialization()),
+            sign_in_safe: public.is_some_and(|url| url.scheme() == "https" || is_this_machine(&url)),
+            attempts: Attempts::default(),
         }))
+    }
+}
+
+fn is_this_machine(url: &url::Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
     }
 }
 
@@ -166,12 +185,23 @@ mod tests {
     #[tokio::test]
     async fn every_answer_has_the_security_headers() {
         let app = app(&[("PUBLIC_URL", "https://clinic.example.org")]);
-        for path in ["/", "/health/live", "/v1/patients", "/nowhere", "/p/d/forged", "/metrics", "/dev/inbox/x", "/%ff"]
-        {
+        for path in [
+            "/sign-in",
+            "/ops",
+            "/staff",
+            "/",
+            "/health/live",
+            "/v1/patients",
+            "/nowhere",
+            "/p/d/forged",
+            "/metrics",
+            "/dev/inbox/x",
+            "/%ff",
+        ] {
             let (status, headers, _) = ask(&app, get(path)).await;
             for (name, part) in [
                 ("x-content-type-options", "nosniff"),
-                ("referrer-policy", "no-referrer"),
+                ("referrer-policy", if path == "/sign-in" { "same-origin" } else { "no-referrer" }),
                 ("cache-control", "no-store"),
                 ("x-robots-tag", "noindex"),
                 ("content-security-policy", "frame-ancestors 'none'"),

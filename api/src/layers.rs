@@ -96,8 +96,8 @@ pub(crate) fn panicked(_: Box<dyn Any + Send>) -> Response {
 /// Shows a problem on a page as a page.
 pub(crate) async fn dress(State(app): State<App>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    let page = ["/p/", "/dev/", "/staff/", "/ops/"].iter().any(|head| path.starts_with(head))
-        && !wants_json(request.headers());
+    let heads = ["/p/", "/dev/", "/staff", "/ops", "/sign-in", "/sign-out"];
+    let page = heads.iter().any(|head| path.starts_with(head)) && !wants_json(request.headers());
     let response = next.run(request).await;
     if !page {
         return response;

@@ -2,6 +2,7 @@
 
 mod access;
 mod app;
+mod attempts;
 mod fields;
 mod health;
 mod layers;

@@ -68,6 +68,30 @@ impl Problem {
             .with_header(header::WWW_AUTHENTICATE, challenge)
     }
 
+    /// 401: for pages.
+    pub(crate) fn not_signed_in() -> Self {
+        let detail = "You are not signed in, or no longer. Nothing was changed. Please sign in, and try again.";
+        Self::new(StatusCode::UNAUTHORIZED, "not_signed_in", "Please sign in", detail)
+    }
+
+    /// 403: a page for people of another role.
+    pub(crate) fn page_without_role(role: &str) -> Self {
+        let detail = format!("This page is for people with the role {role}.");
+        Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail)
+    }
+
+    /// 403: the token that somebody signed in with does not go so far.
+    pub(crate) fn page_without_scope(scope: &str) -> Self {
+        let detail = format!("The token that you signed in with, or your role, does not allow {scope}.");
+        Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail)
+    }
+
+    /// 403: a form that no page of ours sent for this session.
+    pub(crate) fn foreign_form() -> Self {
+        let detail = "The form is not of this session, so nothing was changed. Please load its page again and send it from there.";
+        Self::new(StatusCode::FORBIDDEN, "foreign_form", "Not sent from here", detail)
+    }
+
     /// 403: the token does not go so far.
     pub(crate) fn no_scope(scope: &str, by_role: bool) -> Self {
         let detail = if by_role {

@@ -122,13 +122,16 @@ pub async fn run(what: Seed, out: Output) -> Result<(), Failure> {
         active: true,
         deceased: false,
     };
-    let (doctor, nurse) = (tx.new_id::<Uuid>(), tx.new_id::<Uuid>());
+    let (doctor, nurse, ops) = (tx.new_id::<Uuid>(), tx.new_id::<Uuid>(), tx.new_id::<Uuid>());
     put_person(tx.conn(), clinic.id, &staff(doctor, "doctor", "Dr Miriam", "Sommer"), now).await.map_err(db)?;
     put_person(tx.conn(), clinic.id, &staff(nurse, "nurse", "Tom", "Ahlers"), now).await.map_err(db)?;
+    put_person(tx.conn(), clinic.id, &staff(ops, "ops", "Robin", "Keller"), now).await.map_err(db)?;
     let expires_at = now + TimeDelta::days(30);
     let scopes = tokens::Scopes::all();
     let token =
         tokens::mint(&mut tx, operator(), clinic.id, PersonId(nurse), &scopes, expires_at, "demo").await.map_err(db)?;
+    let ops_token =
+        tokens::mint(&mut tx, operator(), clinic.id, PersonId(ops), &scopes, expires_at, "demo").await.map_err(db)?;
     tx.commit().await.map_err(db)?;
 
     let nudges = demo.nudge_after.split(',').filter(|text| !text.is_empty()).map(|text| text.trim().parse::<i32>());
@@ -147,13 +150,19 @@ pub async fn run(what: Seed, out: Output) -> Result<(), Failure> {
     }
     while !demo.unplanned && planner::plan_due(&ctx, 500).await.map_err(db)?.reminders > 0 {}
     let secret = token.expose();
-    let sign_ins =
-        json!([{"who": "nurse (API token, all scopes)", "organization": clinic.id, "person": nurse, "token": secret}]);
+    let sign_ins = json!([
+        {"who": "nurse (API token, all scopes; also at /sign-in)", "organization": clinic.id, "person": nurse, "role": "nurse", "token": secret},
+        {"who": "ops (at /sign-in, for /ops)", "organization": clinic.id, "person": ops, "role": "ops", "token": ops_token.expose()},
+    ]);
     if let Ok(path) = std::env::var("PULSECAL_SIGN_INS") {
         std::fs::write(&path, sign_ins.to_string())
             .map_err(|error| Failure::new(format!("cannot write the sign-ins: {error}")))?;
     }
-    let sentence = format!("A clinic with {} patients. API token of its nurse: {secret}", demo.patients);
+    let sentence = format!(
+        "A clinic with {} patients. API token of its nurse: {secret}\nAt /sign-in, for /ops: {}",
+        demo.patients,
+        ops_token.expose()
+    );
     out.one(&json!({"organization": clinic.id, "patients": demo.patients, "sign_ins": sign_ins}), &sentence);
     Ok(())
 }

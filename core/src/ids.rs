@@ -64,6 +64,8 @@ id! {
     TokenId,
     /// What made something happen: an HTTP request, a run of the command line, a round of a scheduler's loop.
     RequestId,
+    /// Somebody signed in at the pages (the row, not the cookie).
+    SessionId,
 }
 
 /// Makes ids. Version 7 (RFC 9562 §5.7): they sort by the time they were made.

@@ -13,6 +13,7 @@ pub mod links;
 pub mod mail;
 pub mod process;
 pub mod send;
+pub mod sessions;
 pub mod store;
 pub mod telemetry;
 pub mod time;

@@ -36,13 +36,15 @@ pub enum TokenScope {
     RemindersWrite,
     /// Read the message log.
     MessagesRead,
-    /// Read the organization's jobs.
+    /// Read the organization's jobs; with the role `ops`, those of every organization.
     JobsRead,
+    /// Retry, cancel, pause and run now, for the whole platform. Only with the role `ops`.
+    OpsWrite,
 }
 
 impl TokenScope {
     /// Every scope.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::PatientsRead,
         Self::PatientsWrite,
         Self::PrescriptionsRead,
@@ -51,6 +53,7 @@ impl TokenScope {
         Self::RemindersWrite,
         Self::MessagesRead,
         Self::JobsRead,
+        Self::OpsWrite,
     ];
 
     /// Its name, as in `patients:read`.
@@ -64,6 +67,7 @@ impl TokenScope {
             Self::RemindersWrite => "reminders:write",
             Self::MessagesRead => "messages:read",
             Self::JobsRead => "jobs:read",
+            Self::OpsWrite => "ops:write",
         }
     }
 }

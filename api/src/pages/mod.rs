@@ -1,7 +1,10 @@
-//! Pages that are read without signing in: dose links, and the development inbox.
+//! Pages: dose links and the development inbox, which are read without signing in; those of staff and operators, which are not.
 
+pub(crate) mod desk;
 mod dose;
 mod inbox;
+pub(crate) mod session;
+mod sign_in;
 
 use axum::Router;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -14,7 +17,7 @@ use crate::problem::Problem;
 
 /// The pages' routes.
 pub(crate) fn router() -> Router<App> {
-    dose::router().merge(inbox::router())
+    dose::router().merge(inbox::router()).merge(sign_in::router()).merge(desk::router())
 }
 
 /// A page from its template, with a policy that lets it load nothing but its own style. `more` is added to the policy.

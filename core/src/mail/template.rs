@@ -30,6 +30,9 @@ pub(super) const SOURCES: &[(&str, &str)] = &embedded![
     "pages/error.html",
     "pages/inbox.html",
     "pages/inbox_message.html",
+    "pages/desk.html",
+    "pages/sign_in.html",
+    "pages/staff.html",
 ];
 
 /// Why a template could not be parsed or rendered. Names the template, never what it was given.

@@ -20,6 +20,7 @@ pub mod reminders;
 pub mod schedules;
 pub mod seed;
 pub mod send;
+pub mod sessions;
 pub mod tokens;
 
 pub use db::{Db, DbError, PoolSizes, Scope, Tx};

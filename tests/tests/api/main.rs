@@ -3,6 +3,7 @@
 mod away;
 mod bodies;
 mod links;
+mod sign_in;
 mod support;
 mod tenants;
 mod tokens;

@@ -5,8 +5,16 @@ use pulsecal_tests::servers::Postgres;
 use sqlx::PgPool;
 
 /// Tables of the platform as a whole; every other one must keep organizations apart.
-const OF_NO_ORGANIZATION: &[&str] =
-    &["_sqlx_migrations", "processes", "belt_state", "schedules", "schedule_slots", "dev_mailbox", "audit_marks"];
+const OF_NO_ORGANIZATION: &[&str] = &[
+    "_sqlx_migrations",
+    "processes",
+    "belt_state",
+    "schedules",
+    "schedule_slots",
+    "queues",
+    "dev_mailbox",
+    "audit_marks",
+];
 
 async fn database() -> (TestDatabase, PgPool) {
     let db = TestDatabase::create(Postgres::shared().await).await;

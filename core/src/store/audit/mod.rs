@@ -31,6 +31,8 @@ pub enum Role {
     Schedule,
     /// An operator at the command line.
     Operator,
+    /// Whoever could not say who they are.
+    Nobody,
 }
 
 impl Role {
@@ -46,6 +48,7 @@ impl Role {
             Role::Job => "job",
             Role::Schedule => "schedule",
             Role::Operator => "operator",
+            Role::Nobody => "nobody",
         }
     }
 }
@@ -80,6 +83,11 @@ pub enum Actor {
         /// The HTTP request.
         request: RequestId,
     },
+    /// Whoever sent a token that is worth nothing.
+    UnknownToken {
+        /// The HTTP request.
+        request: RequestId,
+    },
     /// Whoever held the link in a patient's mail.
     PatientLink {
         /// The HTTP request.
@@ -103,6 +111,7 @@ impl Actor {
     fn kind(self) -> &'static str {
         match self {
             Actor::Person { .. } => "person",
+            Actor::UnknownToken { .. } => "token",
             Actor::PatientLink { .. } => "patient_link",
             Actor::Job(_) => "job",
             Actor::Schedule { .. } => "schedule",
@@ -114,13 +123,17 @@ impl Actor {
         match self {
             Actor::Person { id, .. } => Some(id.0),
             Actor::Job(id) => Some(id),
-            Actor::PatientLink { .. } | Actor::Schedule { .. } | Actor::Operator { .. } => None,
+            Actor::UnknownToken { .. }
+            | Actor::PatientLink { .. }
+            | Actor::Schedule { .. }
+            | Actor::Operator { .. } => None,
         }
     }
 
     fn role(self) -> Role {
         match self {
             Actor::Person { role, .. } => role,
+            Actor::UnknownToken { .. } => Role::Nobody,
             Actor::PatientLink { .. } => Role::Patient,
             Actor::Job(_) => Role::Job,
             Actor::Schedule { .. } => Role::Schedule,
@@ -130,7 +143,9 @@ impl Actor {
 
     fn request(self) -> Uuid {
         match self {
-            Actor::Person { request, .. } | Actor::PatientLink { request } => request.0,
+            Actor::Person { request, .. } | Actor::UnknownToken { request } | Actor::PatientLink { request } => {
+                request.0
+            }
             Actor::Job(id) => id,
             Actor::Schedule { round } => round.0,
             Actor::Operator { run } => run.0,

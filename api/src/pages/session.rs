@@ -1,0 +1,276 @@
+//! Who is signed in at the pages of staff and operators, and whether a form came from one of those pages.
+//!
+//! A page asks for [`SignedIn`], or for [`Ops`] if it is for operators. What changes something asks for [`Sent`]: a form that
+//! the person sent from a page of ours.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use pulsecal_core::ids::{OrgId, PersonId, RequestId, SessionId};
+use pulsecal_core::sessions::{self, SessionSecret};
+use pulsecal_core::store::audit::{Actor, Role};
+use pulsecal_core::store::{Scope, Tx};
+use pulsecal_core::tokens::{Scopes, TokenScope};
+
+use crate::access::{ceiling, is_staff, request_of};
+use crate::app::App;
+use crate::layers::wants_json;
+use crate::problem::Problem;
+
+/// The field of a form that holds its session's token.
+pub(crate) const FORM_TOKEN: &str = "form_token";
+
+/// Somebody who is signed in, within their organization.
+#[derive(Clone, Debug)]
+pub(crate) struct SignedIn {
+    /// The session.
+    pub(crate) session: SessionId,
+    /// Their organization.
+    pub(crate) org: OrgId,
+    /// Who.
+    pub(crate) person: PersonId,
+    /// Their role.
+    pub(crate) role: Role,
+    /// Their name, for the head of their pages.
+    pub(crate) name: String,
+    /// Their organization's name.
+    pub(crate) organization: String,
+    /// What their token and their role allow.
+    pub(crate) scopes: Scopes,
+    secret: SessionSecret,
+    request: RequestId,
+}
+
+/// An operator, who is signed in and may see every organization's jobs: the role `ops`, and a token with `jobs:read`.
+#[derive(Clone, Debug)]
+pub(crate) struct Ops(pub(crate) SignedIn);
+
+/// A form that a signed-in person (`P` is [`SignedIn`] or [`Ops`]) sent from a page of ours.
+pub(crate) struct Sent<P> {
+    /// Who sent it.
+    pub(crate) by: P,
+    fields: Vec<(String, String)>,
+}
+
+/// Why somebody is not let in.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// They are to sign in, and are led back afterwards.
+    SignIn(String),
+    /// What is wrong.
+    Problem(Problem),
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        match self {
+            Self::SignIn(to) => (StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response(),
+            Self::Problem(problem) => problem.into_response(),
+        }
+    }
+}
+
+impl<E: Into<Problem>> From<E> for Refused {
+    fn from(error: E) -> Self {
+        Self::Problem(error.into())
+    }
+}
+
+impl FromRequestParts<App> for SignedIn {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refused> {
+        if let Some(found) = signed_in(app, &parts.headers, request_of(&parts.extensions)?).await? {
+            return Ok(found);
+        }
+        let reads = matches!(parts.method, Method::GET | Method::HEAD) && !wants_json(&parts.headers);
+        if !reads {
+            return Err(Problem::not_signed_in().into());
+        }
+        let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+        let next: String = url::form_urlencoded::byte_serialize(path.as_bytes()).collect();
+        Err(Refused::SignIn(format!("{}/sign-in?next={next}", app.base_path)))
+    }
+}
+
+/// Who the request's cookie says is signed in, if it says so truly.
+pub(super) async fn signed_in(app: &App, headers: &HeaderMap, request: RequestId) -> Result<Option<SignedIn>, Problem> {
+    let Some(secret) = cookie_of(app, headers) else { return Ok(None) };
+    // No organization yet: this transaction sees no rows but through the function that finds sessions.
+    let mut tx = app.ctx.begin(Scope::Orgs(&[])).await?;
+    let found = sessions::find(&mut tx, &secret).await?;
+    let now = tx.now();
+    tx.commit().await?;
+    let Some(bearer) = found else { return Ok(None) };
+    let Some(role) = bearer.role.parse().ok().filter(|role| is_staff(*role)) else { return Ok(None) };
+    if sessions::is_seen_late(&bearer, now) {
+        let mut tx = app.ctx.begin(Scope::Org(bearer.org)).await?;
+        sessions::seen(&mut tx, &bearer).await?;
+        tx.commit().await?;
+    }
+    Ok(Some(SignedIn {
+        session: bearer.session,
+        org: bearer.org,
+        person: bearer.person,
+        scopes: Scopes::known(&bearer.scopes).within(ceiling(role)),
+        role,
+        name: bearer.name,
+        organization: bearer.organization,
+        secret,
+        request,
+    }))
+}
+
+impl SignedIn {
+    /// What each form of their pages carries in the field [`FORM_TOKEN`].
+    pub(crate) fn form_token(&self) -> String {
+        self.secret.form_token()
+    }
+
+    /// Them, for the audit entries of this request.
+    pub(crate) fn actor(&self) -> Actor {
+        Actor::Person { id: self.person, role: self.role, request: self.request }
+    }
+
+    /// Lets through who may do this.
+    pub(crate) fn allow(&self, scope: TokenScope) -> Result<(), Problem> {
+        if self.scopes.contains(scope) { Ok(()) } else { Err(Problem::page_without_scope(scope.as_str())) }
+    }
+
+    /// A transaction that sees their organization and no other.
+    pub(crate) async fn begin(&self, app: &App) -> Result<Tx, Problem> {
+        Ok(app.ctx.begin(Scope::Org(self.org)).await?)
+    }
+}
+
+impl FromRequestParts<App> for Ops {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refused> {
+        let person = SignedIn::from_request_parts(parts, app).await?;
+        if person.role != Role::Ops {
+            return Err(Problem::page_without_role("ops").into());
+        }
+        person.allow(TokenScope::JobsRead)?;
+        Ok(Self(person))
+    }
+}
+
+impl Ops {
+    /// A transaction that sees every organization.
+    pub(crate) async fn begin(&self, app: &App) -> Result<Tx, Problem> {
+        Ok(app.ctx.begin(Scope::Platform).await?)
+    }
+}
+
+/// Who a form may be asked from.
+pub(crate) trait Person {
+    /// The session that the form's token belongs to.
+    fn signed_in(&self) -> &SignedIn;
+}
+
+impl Person for SignedIn {
+    fn signed_in(&self) -> &SignedIn {
+        self
+    }
+}
+
+impl Person for Ops {
+    fn signed_in(&self) -> &SignedIn {
+        &self.0
+    }
+}
+
+impl<P: Person + FromRequestParts<App, Rejection = Refused>> FromRequest<App> for Sent<P> {
+    type Rejection = Refused;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Refused> {
+        let (mut parts, body) = request.into_parts();
+        from_our_page(app, &parts.headers)?;
+        let by = P::from_request_parts(&mut parts, app).await?;
+        let fields = read_form(Request::from_parts(parts, body), app).await?;
+        let token = fields.iter().find(|(name, _)| name == FORM_TOKEN).map_or("", |(_, value)| value);
+        if !by.signed_in().secret.is_form_token(token) {
+            return Err(Problem::foreign_form().into());
+        }
+        Ok(Self { by, fields })
+    }
+}
+
+impl<P> Sent<P> {
+    /// A field's value; the first of that name.
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// The fields of a form.
+pub(super) async fn read_form(request: Request, app: &App) -> Result<Vec<(String, String)>, Problem> {
+    let again = || Problem::unreadable("The form did not arrive as it should. Please go back and try again.");
+    let body = Bytes::from_request(request, app).await.map_err(|_| again())?;
+    let fields = url::form_urlencoded::parse(&body).map(|(name, value)| (name.into_owned(), value.into_owned()));
+    Ok(fields.collect())
+}
+
+/// Refuses a form that a browser says comes from another site. Where the browser says nothing, the form's token decides.
+pub(super) fn from_our_page(app: &App, headers: &HeaderMap) -> Result<(), Problem> {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("(unreadable)"));
+    match text("sec-fetch-site") {
+        Some("same-origin" | "none") => return Ok(()),
+        Some(_) => return Err(Problem::foreign_form()),
+        None => {}
+    }
+    let Some(origin) = text("origin") else { return Ok(()) };
+    let host = text("host").unwrap_or_default();
+    let own = origin == app.public_origin
+        || ["http://", "https://"].iter().any(|scheme| origin.strip_prefix(scheme).is_some_and(|rest| rest == host));
+    if own { Ok(()) } else { Err(Problem::foreign_form()) }
+}
+
+fn cookie_name(app: &App) -> &'static str {
+    // The prefix makes browsers refuse it without Secure; on loopback without TLS there is no Secure.
+    if app.secure { "__Host-pulsecal" } else { "pulsecal" }
+}
+
+fn cookie_of(app: &App, headers: &HeaderMap) -> Option<SessionSecret> {
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let (_, value) = pairs.find(|(name, _)| *name == cookie_name(app))?;
+    SessionSecret::parse(value)
+}
+
+/// The header that gives the browser a session, or takes it away.
+pub(super) fn set_cookie(app: &App, secret: Option<&SessionSecret>) -> Result<HeaderValue, Problem> {
+    let (value, age) = secret.map_or(("", "; Max-Age=0"), |secret| (secret.expose(), ""));
+    let secure = if app.secure { "; Secure" } else { "" };
+    let cookie = format!("{}={value}; Path=/; HttpOnly; SameSite=Lax{secure}{age}", cookie_name(app));
+    HeaderValue::from_str(&cookie).map_err(|error| Problem::internal(&error.to_string()))
+}
+
+/// Where to go after signing in: a page of ours, or nothing.
+pub(super) fn local_path(next: &str) -> Option<&str> {
+    let ours = ["/ops", "/staff"].iter().any(|head| {
+        next.strip_prefix(head).is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || rest.starts_with('?'))
+    });
+    let plain = next.len() <= 2000 && next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+    (ours && plain).then_some(next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_pages_of_ours_are_gone_to_after_signing_in() {
+        for good in ["/ops", "/ops/jobs?state=dead&page=2", "/staff/exports", "/staff?x"] {
+            assert_eq!(local_path(good), Some(good));
+        }
+        for bad in
+            ["", "/", "//evil.example", "/\\evil.example", "https://evil.example/ops", "/opsy", "/ops\r\nx: y", "/v1"]
+        {
+            assert_eq!(local_path(bad), None, "{bad:?}");
+        }
+    }
+}
