@@ -166,7 +166,7 @@ impl Ops {
 }
 
 /// Who a form may be asked from.
-pub(crate) trait Person {
+pub(crate) trait Person: Send {
     /// The session that the form's token belongs to.
     fn signed_in(&self) -> &SignedIn;
 }
