@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::blobs::BlobPlace;
 use crate::ledger::Queue;
 
 /// A variable that PulseCal reads; `.env.sample` lists the same, and a test compares the two.
@@ -29,6 +30,11 @@ pub const VARIABLES: &[Variable] = &[
     var("PUBLIC_URL", Some("http://127.0.0.1:8080")),
     var("SECRET_KEY", None),
     var("BLOB_URL", Some("")),
+    var("AWS_ACCESS_KEY_ID", Some("")),
+    var("AWS_SECRET_ACCESS_KEY", Some("")),
+    var("AWS_SESSION_TOKEN", Some("")),
+    var("AWS_REGION", Some("")),
+    var("AWS_ENDPOINT_URL", Some("")),
     var("BIND", Some("127.0.0.1:8080")),
     var("METRICS_BIND", Some("")),
     var("WORKER_QUEUES", Some("reminders=512,mail=64,exports=2,backups=1,maintenance=4")),
@@ -144,6 +150,8 @@ pub struct Config {
     pub public_url: String,
     /// `SECRET_KEY`: signs links; 32 characters or more.
     pub secret_key: Secret<Vec<u8>>,
+    /// `BLOB_URL` and the AWS_ variables.
+    pub blobs: BlobPlace,
     /// `BIND` of the API.
     pub bind: std::net::SocketAddr,
     /// `METRICS_BIND` of worker and scheduler; none: no metrics port.
@@ -210,6 +218,9 @@ impl Config {
                     return Err("must be at least 32 characters of randomness, as `openssl rand -hex 32` makes".into());
                 }
                 Ok(Secret(text.as_bytes().to_vec()))
+            })?,
+            blobs: env.parsed("BLOB_URL", |url| {
+                BlobPlace::read(url, |name| (env.lookup)(name).filter(|value| !value.is_empty()))
             })?,
             bind: env.parsed("BIND", socket)?,
             metrics_bind: env.optional("METRICS_BIND")?.map(|_| env.parsed("METRICS_BIND", socket)).transpose()?,
@@ -293,6 +304,8 @@ mod tests {
             ("WORKER_QUEUES", "pigeons=2"),
             ("BELT", "hunter2"),
             ("SMTP_URL", "hunter2"),
+            ("BLOB_URL", "hunter2"),
+            ("BLOB_URL", "http://hunter2/x"),
             ("JOB_HISTORY_MONTHS", "hunter2"),
             ("JOB_HISTORY_MONTHS", "0"),
             ("LOG_FORMAT", "hunter2"),

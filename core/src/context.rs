@@ -3,6 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use crate::blobs::Blobs;
 use crate::clock::Clock;
 use crate::config::HistoryMonths;
 use crate::ids::Ids;
@@ -26,6 +27,8 @@ pub struct Shared {
     pub ids: Ids,
     /// Mail and pages.
     pub templates: Templates,
+    /// Files: exports and backups. Where BLOB_URL is not set, each call says so.
+    pub blobs: Blobs,
     /// Links that work without signing in.
     pub links: Links,
     /// Sends the messages of doses.

@@ -1,6 +1,7 @@
 //! What every PulseCal process shares: configuration, clock, ledger, belt, store (all SQL), doses, mail.
 
 pub mod belt;
+pub mod blobs;
 pub mod clock;
 pub mod config;
 pub mod context;
@@ -12,6 +13,7 @@ pub mod ledger;
 pub mod links;
 pub mod mail;
 pub mod process;
+pub mod sealing;
 pub mod send;
 pub mod sessions;
 pub mod store;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::belt::Belt;
+use crate::blobs::Blobs;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::context::{Context, Shared};
@@ -155,8 +156,9 @@ pub fn context(config: &Config, kind: &str) -> Result<Context, Failure> {
     let links = Links::new(config.secret_key.clone(), &config.public_url);
     let post = Post::new(&db, clock.clone(), mailer, templates.clone(), links.clone(), from);
     let doses = Sender::start(&post);
+    let blobs = Blobs::open(&config.blobs, ids).map_err(|problem| Failure::new(format!("BLOB_URL: {problem}")))?;
     let history_months = config.job_history_months;
-    Ok(Context::new(Shared { db, clock, ids, templates, links, doses, history_months }))
+    Ok(Context::new(Shared { db, clock, ids, templates, blobs, links, doses, history_months }))
 }
 
 fn listen(stop: CancellationToken) -> Result<tokio::task::JoinHandle<()>, Failure> {
