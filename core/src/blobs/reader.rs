@@ -40,9 +40,8 @@ impl BlobReader {
             return Ok(None);
         }
         let end = self.meta.size.min(self.at + PIECE);
-        let mut options = GetOptions::default();
-        options.range = Some(GetRange::Bounded(self.at..end));
-        options.if_match = self.meta.e_tag.clone();
+        let range = Some(GetRange::Bounded(self.at..end));
+        let options = GetOptions { range, if_match: self.meta.e_tag.clone(), ..GetOptions::default() };
         let got = self.store.get_opts(&self.path, options).await.map_err(|error| BlobError::of(&self.key, error))?;
         let piece = got.bytes().await.map_err(|error| BlobError::of(&self.key, error))?;
         if piece.len() as u64 != end - self.at {
