@@ -85,7 +85,10 @@ impl Identities {
     /// As lines of an identity file: the secret itself, so for that file only.
     pub fn to_file_text(&self) -> String {
         use age::secrecy::ExposeSecret;
-        let lines = self.0.iter().map(|key| format!("# public key: {}\n{}\n", key.to_public(), key.to_string().expose_secret()));
+        let lines = self
+            .0
+            .iter()
+            .map(|key| format!("# public key: {}\n{}\n", key.to_public(), key.to_string().expose_secret()));
         lines.collect()
     }
 

@@ -73,7 +73,12 @@ async fn fetch(mut blob: BlobReader, to: mpsc::Sender<Part>) -> Result<Written, 
     Ok(Written { bytes, sha256: hex(&hash.finalize()) })
 }
 
-fn unpack(sealed: mpsc::Receiver<Part>, mut out: Outlet, identities: &Identities, packing: Packing) -> Result<(), SealError> {
+fn unpack(
+    sealed: mpsc::Receiver<Part>,
+    mut out: Outlet,
+    identities: &Identities,
+    packing: Packing,
+) -> Result<(), SealError> {
     use age::DecryptError;
     let wrong = |error: DecryptError| match error {
         DecryptError::NoMatchingKeys | DecryptError::KeyDecryptionFailed => SealError::WrongKey,

@@ -83,11 +83,13 @@ async fn whatever_is_changed_cut_or_added_is_found_by_the_end() {
     let file = place.0.join("sealed");
     let good = std::fs::read(&file).expect("there");
     let last = good.len() - 1;
-    let mut cases: Vec<Vec<u8>> = [0, 50, 200, 1_000_000, 2_000_000, last].map(|at| {
-        let mut bad = good.clone();
-        bad[at] ^= 1;
-        bad
-    }).into();
+    let mut cases: Vec<Vec<u8>> = [0, 50, 200, 1_000_000, 2_000_000, last]
+        .map(|at| {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            bad
+        })
+        .into();
     cases.extend([0, 10, 100, 65_536, last / 2, last].map(|length| good[..length].to_vec()));
     cases.push([&good[..], b"x"].concat());
     cases.push([&good[..], &good[..]].concat());
@@ -95,7 +97,11 @@ async fn whatever_is_changed_cut_or_added_is_found_by_the_end() {
     for (number, case) in cases.iter().enumerate() {
         std::fs::write(&file, case).expect("changed");
         let opened = place.open(ops.clone(), Packing::Zstd).await;
-        assert!(matches!(opened, Err(SealError::Damaged(_) | SealError::WrongKey)), "case {number}: {:?}", opened.map(|all| all.len()));
+        assert!(
+            matches!(opened, Err(SealError::Damaged(_) | SealError::WrongKey)),
+            "case {number}: {:?}",
+            opened.map(|all| all.len())
+        );
     }
 }
 
