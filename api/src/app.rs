@@ -8,11 +8,13 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use pulsecal_core::config::Config;
 use pulsecal_core::context::Context;
+use pulsecal_core::ledger::Registry;
 use pulsecal_core::telemetry::Health;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::attempts::Attempts;
+use crate::pages::SeenLately;
 use crate::problem::Problem;
 use crate::{health, layers, pages, routes};
 
@@ -49,6 +51,10 @@ pub(crate) struct Shared {
     pub(crate) sign_in_safe: bool,
     /// Who tried to sign in, lately.
     pub(crate) attempts: Attempts,
+    /// The kinds of work, for what operators do.
+    pub(crate) registry: Registry,
+    /// What operators saw last.
+    pub(crate) seen_lately: SeenLately,
 }
 
 impl std::ops::Deref for App {
@@ -81,6 +87,8 @@ impl App {
             public_origin: public.as_ref().map_or_else(String::new, |url| url.origin().ascii_serialization()),
             sign_in_safe: public.is_some_and(|url| url.scheme() == "https" || is_this_machine(&url)),
             attempts: Attempts::default(),
+            registry: pulsecal_jobs::registry(),
+            seen_lately: SeenLately::default(),
         }))
     }
 }

@@ -4,10 +4,12 @@ use std::str::FromStr;
 
 use clap::Subcommand;
 use pulsecal_core::ids::JobId;
+use pulsecal_core::ledger::Queue;
+use pulsecal_core::operate::{self, RunNow};
 use pulsecal_core::process::Failure;
-use pulsecal_core::store::audit::{self, Entry};
-use pulsecal_core::store::console::FreedMessage;
-use pulsecal_core::store::{Scope, Tx, console, schedules as schedule_rows};
+use pulsecal_core::store::console::JobFilter;
+use pulsecal_core::store::control::{self, Cancelled};
+use pulsecal_core::store::{Scope, console, ops, schedules as schedule_rows};
 use pulsecal_jobs::{Does, Trial};
 use serde_json::json;
 
@@ -25,6 +27,9 @@ pub enum Jobs {
         /// Only this kind.
         #[arg(long)]
         kind: Option<String>,
+        /// Only this queue.
+        #[arg(long)]
+        queue: Option<Queue>,
         /// At most so many.
         #[arg(long, default_value_t = 50)]
         limit: u32,
@@ -40,7 +45,7 @@ pub enum Jobs {
         /// The job's id.
         id: String,
     },
-    /// Cancel a job that waits.
+    /// Cancel a job: one that waits ends at once, one that runs is stopped within a second or two.
     Cancel {
         /// The job's id.
         id: String,
@@ -72,9 +77,10 @@ pub async fn jobs(what: Jobs, out: Output) -> Result<(), Failure> {
     let mut tx = ctx.begin(Scope::Platform).await.map_err(db)?;
     let id_of = |id: &str| JobId::from_str(id).map_err(|_| Failure::new(format!("{id:?} is no job id")));
     match what {
-        Jobs::List { state, kind, limit } => {
-            let rows =
-                console::jobs(tx.conn(), state.as_deref(), kind.as_deref(), i64::from(limit)).await.map_err(db)?;
+        Jobs::List { state, kind, queue, limit } => {
+            let queue = queue.map(|queue| queue.as_str().to_owned());
+            let wanted = JobFilter { state, kind, queue, before: None };
+            let rows = console::jobs(tx.conn(), &wanted, i64::from(limit)).await.map_err(db)?;
             out.rows(JOB_COLUMNS, &rows);
         }
         Jobs::Show { id } => {
@@ -89,9 +95,8 @@ pub async fn jobs(what: Jobs, out: Output) -> Result<(), Failure> {
         }
         Jobs::Retry { id } => {
             let job = id_of(&id)?;
-            let freed = console::retry_dead(tx.conn(), job).await.map_err(db)?;
+            let freed = operate::retry(&mut tx, operator(), job).await.map_err(db)?;
             let freed = freed.ok_or_else(|| Failure::new("there is no such dead job, or it is live again already"))?;
-            note(&mut tx, "job.retry", job, &freed).await?;
             tx.commit().await.map_err(db)?;
             let messages: Vec<_> = freed.iter().map(|message| message.id).collect();
             let said = match messages.is_empty() {
@@ -102,12 +107,14 @@ pub async fn jobs(what: Jobs, out: Output) -> Result<(), Failure> {
         }
         Jobs::Cancel { id } => {
             let job = id_of(&id)?;
-            if !console::cancel(tx.conn(), job).await.map_err(db)? {
-                return Err(Failure::new("there is no such waiting job; a running one cannot be cancelled yet"));
-            }
-            note(&mut tx, "job.cancel", job, &[]).await?;
+            let said = match operate::cancel(&mut tx, operator(), job).await.map_err(db)? {
+                Cancelled::Ended => "It has ended as cancelled.",
+                Cancelled::Told => "It runs, and is stopped within a second or two.",
+                Cancelled::ToldBefore => "It runs, and was told to stop before.",
+                Cancelled::NotLive => return Err(Failure::new("there is no such job that waits or runs")),
+            };
             tx.commit().await.map_err(db)?;
-            out.one(&json!({"cancelled": id}), "It will end as cancelled.");
+            out.one(&json!({"cancelled": id}), said);
         }
         Jobs::Try { count, does } => {
             let mut done = 0;
@@ -125,49 +132,148 @@ pub async fn jobs(what: Jobs, out: Output) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Writes down what was done to a job, and that these messages are planned again.
-async fn note(tx: &mut Tx, action: &'static str, job: JobId, freed: &[FreedMessage]) -> Result<(), Failure> {
-    let (now, ids) = (tx.now(), pulsecal_core::ids::Ids);
-    let entry = |org, action, subject_type, subject| Entry {
-        org,
-        actor: operator(),
-        action,
-        subject_type,
-        subject,
-        outcome: "success",
-        detail: None,
-    };
-    let mut entries = vec![entry(None, action, "job", job.0)];
-    entries.extend(freed.iter().map(|message| entry(message.org, "message.retry", "message", message.id.0)));
-    audit::write(tx.conn(), ids, &entries, now).await.map_err(db)
+/// The queues.
+#[derive(Subcommand)]
+pub enum Queues {
+    /// The queues at this moment.
+    List,
+    /// Claim nothing of a queue any more. What runs goes on, and what is enqueued waits.
+    Pause {
+        /// reminders, mail, exports, backups or maintenance.
+        queue: Queue,
+    },
+    /// Let a paused queue go on.
+    Resume {
+        /// The queue.
+        queue: Queue,
+    },
 }
 
 /// Runs `pulsecal queues`.
 ///
 /// # Errors
 /// Postgres.
-pub async fn queues(out: Output) -> Result<(), Failure> {
+pub async fn queues(what: Queues, out: Output) -> Result<(), Failure> {
     let mut tx = context()?.begin(Scope::Platform).await.map_err(db)?;
-    let rows = console::queues(tx.conn()).await.map_err(db)?;
-    out.rows(&["queue", "ready", "scheduled", "running", "oldest_seconds"], &rows);
+    let (queue, pause) = match what {
+        Queues::List => {
+            let rows = console::queues(tx.conn()).await.map_err(db)?;
+            let paused = control::paused(tx.conn()).await.map_err(db)?;
+            let rows: Vec<_> = rows
+                .into_iter()
+                .map(|row| {
+                    json!({"queue": row.queue, "paused": paused.contains(&row.queue), "ready": row.ready, "scheduled": row.scheduled,
+                        "running": row.running, "oldest_seconds": row.oldest_seconds})
+                })
+                .collect();
+            out.rows(&["queue", "paused", "ready", "scheduled", "running", "oldest_seconds"], &rows);
+            return Ok(());
+        }
+        Queues::Pause { queue } => (queue, true),
+        Queues::Resume { queue } => (queue, false),
+    };
+    let changed = operate::set_paused(&mut tx, operator(), queue, pause).await.map_err(db)?;
+    tx.commit().await.map_err(db)?;
+    let said = match (pause, changed) {
+        (true, true) => "Within two seconds nothing of it is claimed any more. What runs goes on.",
+        (true, false) => "It was paused before.",
+        (false, true) => "It goes on.",
+        (false, false) => "It was not paused.",
+    };
+    out.one(&json!({"queue": queue.as_str(), "paused": pause, "changed": changed}), said);
     Ok(())
+}
+
+/// What runs at which times.
+#[derive(Subcommand)]
+pub enum Schedules {
+    /// Every schedule, with its last and next slot.
+    List,
+    /// Fire a schedule no more. Its slots count as missed when it goes on.
+    Pause {
+        /// Its name.
+        name: String,
+    },
+    /// Let a paused schedule go on. What it missed is judged by its misfire policy.
+    Resume {
+        /// Its name.
+        name: String,
+    },
+    /// Run a schedule's job now, beside its slots and under its overlap rule.
+    RunNow {
+        /// Its name.
+        name: String,
+    },
+    /// When a schedule fires next.
+    Preview {
+        /// Its name.
+        name: String,
+        /// So many slots.
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        count: u16,
+    },
 }
 
 /// Runs `pulsecal schedules`.
 ///
 /// # Errors
-/// Postgres.
-pub async fn schedules(out: Output) -> Result<(), Failure> {
+/// Postgres, or a schedule that there is not.
+pub async fn schedules(what: Schedules, out: Output) -> Result<(), Failure> {
     let mut tx = context()?.begin(Scope::Platform).await.map_err(db)?;
-    let rows = schedule_rows::all(tx.conn()).await.map_err(db)?;
-    let rows: Vec<_> = rows
-        .iter()
-        .map(|row| {
-            json!({"name": row.name, "cron": row.cron, "zone": row.zone, "job": row.job_kind, "enabled": row.enabled, "overlap": row.overlap,
-                "misfire": row.misfire, "next_slot": row.next_slot})
-        })
-        .collect();
-    out.rows(&["name", "cron", "zone", "job", "enabled", "overlap", "misfire", "next_slot"], &rows);
+    let unknown = || Failure::new("there is no such schedule; `pulsecal schedules` lists them");
+    let (name, enable) = match what {
+        Schedules::List => {
+            let rows = ops::schedules(tx.conn()).await.map_err(db)?;
+            out.rows(
+                &[
+                    "name",
+                    "cron",
+                    "zone",
+                    "job",
+                    "enabled",
+                    "overlap",
+                    "misfire",
+                    "last_slot",
+                    "last_state",
+                    "next_slot",
+                ],
+                &rows,
+            );
+            return Ok(());
+        }
+        Schedules::Preview { name, count } => {
+            let row = schedule_rows::lock(tx.conn(), &name).await.map_err(db)?.ok_or_else(unknown)?;
+            let slots = operate::preview(&row, tx.now(), usize::from(count));
+            let slots = slots.ok_or_else(|| Failure::new("its row cannot be read; is its cron expression right?"))?;
+            let rows: Vec<_> = slots.iter().map(|slot| json!({"slot": slot})).collect();
+            out.rows(&["slot"], &rows);
+            return Ok(());
+        }
+        Schedules::RunNow { name } => {
+            let press = tx.now();
+            let done =
+                operate::run_now(&mut tx, operator(), &pulsecal_jobs::registry(), &name, press).await.map_err(db)?;
+            let job = match done {
+                RunNow::Enqueued(job) => job,
+                RunNow::Unknown => return Err(unknown()),
+                RunNow::Overlap | RunNow::Already => {
+                    return Err(Failure::new("its job runs or waits already, and its rule is one at a time"));
+                }
+                RunNow::Unreadable => {
+                    return Err(Failure::new("its job's kind or args are not understood by this version"));
+                }
+            };
+            tx.commit().await.map_err(db)?;
+            out.one(&json!({"schedule": name, "job": job}), &format!("Job {job} is in the ledger."));
+            return Ok(());
+        }
+        Schedules::Pause { name } => (name, false),
+        Schedules::Resume { name } => (name, true),
+    };
+    let changed = operate::set_enabled(&mut tx, operator(), &name, enable).await.map_err(db)?.ok_or_else(unknown)?;
+    tx.commit().await.map_err(db)?;
+    let said = if changed { "Done." } else { "It was so before." };
+    out.one(&json!({"schedule": name, "enabled": enable, "changed": changed}), said);
     Ok(())
 }
 

@@ -56,10 +56,16 @@ enum Command {
         #[command(subcommand)]
         what: console::Jobs,
     },
-    /// The queues at this moment.
-    Queues,
-    /// What runs at which times.
-    Schedules,
+    /// The queues at this moment; pause one, or let it go on.
+    Queues {
+        #[command(subcommand)]
+        what: Option<console::Queues>,
+    },
+    /// What runs at which times; pause, resume, run now, preview.
+    Schedules {
+        #[command(subcommand)]
+        what: Option<console::Schedules>,
+    },
     /// The message log.
     Messages {
         /// planned, sending, sent, uncertain, suppressed or failed.
@@ -115,8 +121,8 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Doses { what } => doses::run(what, out).await?,
         Command::Import { what } => return import::run(what, out).await,
         Command::Jobs { what } => console::jobs(what, out).await?,
-        Command::Queues => console::queues(out).await?,
-        Command::Schedules => console::schedules(out).await?,
+        Command::Queues { what } => console::queues(what.unwrap_or(console::Queues::List), out).await?,
+        Command::Schedules { what } => console::schedules(what.unwrap_or(console::Schedules::List), out).await?,
         Command::Messages { state, limit } => console::messages(state.as_deref(), limit, out).await?,
         Command::Reconcile { limit } => return reconcile::run(limit, out).await,
         Command::DevSupervise(args) => dev::supervise(args).await.map_err(|error| Failure::new(error.to_string()))?,

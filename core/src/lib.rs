@@ -12,6 +12,7 @@ pub mod imports;
 pub mod ledger;
 pub mod links;
 pub mod mail;
+pub mod operate;
 pub mod process;
 pub mod sealing;
 pub mod send;

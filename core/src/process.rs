@@ -105,6 +105,9 @@ where
         let problem = |error| Failure::new(format!("METRICS_BIND: cannot listen on {bind}: {error}"));
         telemetry::serve(bind, health.clone(), telemetry.metrics.clone()).await.map_err(problem)?;
     }
+    metrics::gauge!("pulsecal_process_info", "kind" => kind, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    #[expect(clippy::cast_precision_loss, reason = "seconds of this century are exact")]
+    metrics::gauge!("pulsecal_process_start_time_seconds").set(ctx.clock.now().timestamp() as f64);
     let signals = listen(stop.clone())?;
     sign_on(&ctx, &info, &stop).await;
     let pulse = beat_apart(&config, info.clone(), stop.clone());

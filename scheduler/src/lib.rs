@@ -1,6 +1,7 @@
 //! The scheduler process: schedules fire, doses fall due, the belt is fed, dead workers' jobs are rescued.
 
 mod dispatch;
+mod gauges;
 mod process;
 mod rescue;
 mod sweep;

@@ -179,6 +179,8 @@ async fn fire_slot(
     }
     if let Some(Enqueued::New(id)) = tx.enqueue_all(vec![job]).await?.first() {
         schedules::fired(tx.conn(), &schedule.name, slot, *id).await?;
+        metrics::gauge!("pulsecal_schedule_lateness_seconds", "schedule" => schedule.name.clone())
+            .set((now - slot).as_seconds_f64());
         tracing::info!(schedule = schedule.name, slot = %slot, job.id = %id, "tick.fired");
     }
     Ok(())

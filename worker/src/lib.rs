@@ -3,6 +3,7 @@
 mod belt;
 mod finisher;
 mod held;
+mod orders;
 mod process;
 mod runner;
 

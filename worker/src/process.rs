@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::belt::{Lane, QueueBelt, Running, take_suspects};
 use crate::finisher;
 use crate::held::{Held, settle_doubts};
+use crate::orders::{Orders, follow};
 use crate::runner::Runner;
 
 /// How long running jobs may go on after a stop was asked; then they are given back.
@@ -42,7 +43,15 @@ pub async fn run_with(process: Process, registry: Registry) -> Result<(), Failur
         process.health.watch("finisher", Duration::from_secs(60)),
     ));
     let give_up = CancellationToken::new();
-    let runner = Runner::new(process.ctx.clone(), Arc::new(registry), ended.clone(), held.clone(), give_up.clone());
+    let orders = Orders::default();
+    let runner = Runner::new(
+        process.ctx.clone(),
+        Arc::new(registry),
+        ended.clone(),
+        held.clone(),
+        orders.clone(),
+        give_up.clone(),
+    );
     let mut running = Running::default();
     let mut queues: Vec<QueueBelt> = Vec::new();
     for (&queue, &slots) in &process.config.worker_queues.0 {
@@ -57,11 +66,13 @@ pub async fn run_with(process: Process, registry: Registry) -> Result<(), Failur
         };
         queues.push(QueueBelt::start(process.config.belt, lane, &mut running));
     }
+    running.takers.spawn(follow(process.ctx.clone(), orders.clone(), process.id, process.stop.clone()));
     let moved = process.health.watch("take suspects", Duration::from_secs(120));
     running.takers.spawn(take_suspects(
         process.ctx.clone(),
         queues.iter().cloned().zip(process.config.worker_queues.0.values().copied()).collect(),
         held.clone(),
+        orders,
         process.id,
         moved,
         process.stop.clone(),

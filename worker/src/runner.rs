@@ -6,15 +6,20 @@ use std::time::Duration;
 use metrics::{counter, histogram};
 use pulsecal_core::context::{Context, RunContext};
 use pulsecal_core::ledger::{Claimed, Ending, Fence, Finish, JobError, Kind, Registry, Verdict};
+use pulsecal_core::operate::CANCELLED_WAITING;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::finisher::Ended;
 use crate::held::Held;
+use crate::orders::Orders;
 
 /// How long a job that was told to give up may take to stop where it is.
 const LETTING_GO: Duration = Duration::from_secs(2);
+
+/// The reason of a job that an operator cancelled while it ran.
+const CANCELLED_RUNNING: &str = "cancelled while it ran";
 
 /// What runs claimed jobs. Cheap to clone.
 #[derive(Clone)]
@@ -25,19 +30,32 @@ struct Parts {
     registry: Arc<Registry>,
     ended: Ended,
     held: Held,
+    orders: Orders,
     /// Fires when running jobs have had their time.
     give_up: CancellationToken,
 }
 
 impl Runner {
     /// Puts the parts together.
-    pub fn new(ctx: Context, registry: Arc<Registry>, ended: Ended, held: Held, give_up: CancellationToken) -> Self {
-        Self(Arc::new(Parts { ctx, registry, ended, held, give_up }))
+    pub fn new(
+        ctx: Context,
+        registry: Arc<Registry>,
+        ended: Ended,
+        held: Held,
+        orders: Orders,
+        give_up: CancellationToken,
+    ) -> Self {
+        Self(Arc::new(Parts { ctx, registry, ended, held, orders, give_up }))
     }
 
     /// What this process holds.
     pub fn held(&self) -> &Held {
         &self.0.held
+    }
+
+    /// What operators ask.
+    pub fn orders(&self) -> &Orders {
+        &self.0.orders
     }
 
     /// Runs a job to its end. Never fails: how it ended is the ledger's matter.
@@ -48,7 +66,9 @@ impl Runner {
                 "this worker knows no kind of job named {:?}",
                 job.kind.chars().take(60).collect::<String>()
             ))),
-            Some(_) if job.cancel_asked => Some(Ending::Cancelled("cancelled before it ran".into())),
+            Some(_) if job.cancel_asked || self.0.orders.is_cancelled(&fence) => {
+                Some(Ending::Cancelled(CANCELLED_WAITING.into()))
+            }
             Some(_) if job.expired => Some(Ending::Expired),
             Some(kind) => self.attempt(kind, job).await,
         };
@@ -76,6 +96,7 @@ impl Runner {
         // Args are read within the task too, so that nothing of a job's own can take the worker down.
         let work = async move { timeout(runs.policy.timeout, runs.run(&args, run)).await };
         let mut task = tokio::spawn(work.instrument(span.clone()));
+        let mut told_to_stop = false;
         let result = tokio::select! {
             biased;
             result = &mut task => Some(result),
@@ -83,6 +104,12 @@ impl Runner {
                 task.abort();
                 // Given back when it stands still, or another would run it at the same time. It may also have ended just now.
                 timeout(LETTING_GO, &mut task).await.ok()
+            }
+            () = self.0.orders.cancelled(job.fence) => {
+                task.abort();
+                told_to_stop = true;
+                // It stands still at its next await. One that blocks its thread until then keeps its slot, and its claim.
+                tokio::select! { result = &mut task => Some(result), () = self.0.give_up.cancelled() => None }
             }
         };
         let now = self.0.ctx.clock.now();
@@ -100,6 +127,7 @@ impl Runner {
                 Err(JobError::Retry(format!("took longer than its {} s", policy.timeout.as_secs_f64())))
             }
             Some(Err(gone)) if gone.is_panic() => Err(JobError::Retry("its handler panicked".to_owned())),
+            Some(Err(_)) if told_to_stop => Ok(Err(Ending::Cancelled(CANCELLED_RUNNING.to_owned()))),
             Some(Err(_)) => Ok(Err(Ending::GivenBack)),
         };
         let ending = match result {

@@ -3,6 +3,7 @@
 pub(crate) mod desk;
 mod dose;
 mod inbox;
+mod ops;
 pub(crate) mod session;
 mod sign_in;
 
@@ -12,12 +13,13 @@ use axum::response::{Html, IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
 
+pub(crate) use self::ops::SeenLately;
 use crate::app::App;
 use crate::problem::Problem;
 
 /// The pages' routes.
 pub(crate) fn router() -> Router<App> {
-    dose::router().merge(inbox::router()).merge(sign_in::router()).merge(desk::router())
+    dose::router().merge(inbox::router()).merge(sign_in::router()).merge(desk::router()).merge(ops::router())
 }
 
 /// A page from its template, with a policy that lets it load nothing but its own style. `more` is added to the policy.

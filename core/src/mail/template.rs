@@ -33,6 +33,10 @@ pub(super) const SOURCES: &[(&str, &str)] = &embedded![
     "pages/desk.html",
     "pages/sign_in.html",
     "pages/staff.html",
+    "pages/ops.html",
+    "pages/ops_jobs.html",
+    "pages/ops_job.html",
+    "pages/ops_schedules.html",
 ];
 
 /// Why a template could not be parsed or rendered. Names the template, never what it was given.

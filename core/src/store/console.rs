@@ -34,23 +34,34 @@ pub struct JobLine {
     pub last_error: Option<String>,
 }
 
-/// Jobs in a state (or any), newest first.
+/// Which jobs to list.
+#[derive(Clone, Debug, Default)]
+pub struct JobFilter {
+    /// Only in this state.
+    pub state: Option<String>,
+    /// Only of this kind.
+    pub kind: Option<String>,
+    /// Only of this queue.
+    pub queue: Option<String>,
+    /// Only those made before this one.
+    pub before: Option<JobId>,
+}
+
+/// Jobs, newest first.
 ///
 /// # Errors
 /// Postgres.
-pub async fn jobs(
-    conn: &mut PgConnection,
-    state: Option<&str>,
-    kind: Option<&str>,
-    limit: i64,
-) -> Result<Vec<JobLine>, DbError> {
+pub async fn jobs(conn: &mut PgConnection, wanted: &JobFilter, limit: i64) -> Result<Vec<JobLine>, DbError> {
     sqlx::query_as!(
         JobLine,
         r#"SELECT id AS "id!", kind AS "kind!", queue AS "queue!", state AS "state!", args AS "args!", attempt AS "attempt!", max_attempts AS "max_attempts!",
              run_at AS "run_at!", ended_at, last_error
-           FROM job_list WHERE ($1::text IS NULL OR state = $1) AND ($2::text IS NULL OR kind = $2) ORDER BY id DESC LIMIT $3"#,
-        state,
-        kind,
+           FROM job_list WHERE ($1::text IS NULL OR state = $1) AND ($2::text IS NULL OR kind = $2) AND ($3::text IS NULL OR queue = $3)
+             AND ($4::uuid IS NULL OR id < $4) ORDER BY id DESC LIMIT $5"#,
+        wanted.state,
+        wanted.kind,
+        wanted.queue,
+        wanted.before.map(|id| id.0),
         limit
     )
     .fetch_all(conn)
@@ -138,20 +149,6 @@ pub async fn retry_dead(conn: &mut PgConnection, id: JobId) -> Result<Option<Vec
     .fetch_all(conn)
     .await?;
     Ok(Some(freed))
-}
-
-/// Asks to cancel a job: one that waits ends as cancelled when a worker takes it. False: no such live job.
-///
-/// # Errors
-/// Postgres.
-pub async fn cancel(conn: &mut PgConnection, id: JobId) -> Result<bool, DbError> {
-    let done = sqlx::query!(
-        "UPDATE jobs SET cancel_asked = true, run_at = least(run_at, now()) WHERE id = $1 AND worker IS NULL",
-        id.0
-    )
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected() == 1)
 }
 
 /// A queue at this moment.

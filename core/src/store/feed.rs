@@ -58,7 +58,7 @@ impl Fed {
     }
 }
 
-/// For each of `lists`, whether a due job waits after its place. Tells an idle sweep to do nothing.
+/// For each of `lists`, whether a due job waits after its place, and its queue is not paused. Tells an idle sweep to do nothing.
 ///
 /// # Errors
 /// Postgres.
@@ -66,7 +66,8 @@ pub async fn lists_with_due(conn: &mut PgConnection, lists: &[Fed]) -> Result<Ve
     let (at, ids): (Vec<_>, Vec<_>) = lists.iter().map(Fed::after).unzip();
     sqlx::query_scalar!(
         r#"SELECT EXISTS (SELECT FROM jobs j WHERE j.queue = l.queue AND j.priority = l.priority AND (j.run_at, j.id) > (l.at, l.id)
-             AND j.run_at <= now() AND j.worker IS NULL) AS "waits!"
+             AND j.run_at <= now() AND j.worker IS NULL)
+             AND NOT EXISTS (SELECT FROM queues q WHERE q.queue = l.queue AND q.paused) AS "waits!"
            FROM unnest($1::text[], $2::int2[], $3::timestamptz[], $4::uuid[]) WITH ORDINALITY AS l (queue, priority, at, id, n)
            ORDER BY l.n"#,
         &lists.iter().map(|list| list.queue.as_str().to_owned()).collect::<Vec<_>>(),

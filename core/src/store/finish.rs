@@ -61,7 +61,8 @@ pub async fn finish(conn: &mut PgConnection, batch: &[Finish]) -> Result<HashSet
                  SELECT j.id, j.started_at, j.org_id, b.attempt, b.worker, b.outcome, b.at, b.why FROM jobs j JOIN back b
                    ON j.id = b.id AND j.attempt = b.attempt AND j.worker = b.worker FOR UPDATE OF j
                ), returned AS (
-                 UPDATE jobs j SET worker = NULL, started_at = NULL, run_at = coalesce(h.at, j.run_at),
+                 UPDATE jobs j SET worker = NULL, started_at = NULL,
+                   run_at = CASE WHEN j.cancel_asked THEN j.run_at ELSE coalesce(h.at, j.run_at) END, -- to be cancelled: at once
                    attempt = j.attempt - CASE WHEN h.outcome = 'retry' THEN 0 ELSE 1 END, last_error = coalesce(h.why, j.last_error)
                  FROM held h WHERE j.id = h.id
                )

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod console;
+pub mod control;
 mod db;
 pub mod doses;
 pub mod feed;
@@ -12,6 +13,7 @@ pub mod jobs;
 pub mod ladder;
 pub mod listing;
 pub mod mailbox;
+pub mod ops;
 pub mod organizations;
 pub mod people;
 pub mod prescriptions;

@@ -117,6 +117,35 @@ pub async fn all(conn: &mut PgConnection) -> Result<Vec<ScheduleRow>, DbError> {
     .await
 }
 
+/// A schedule, locked until the transaction ends.
+///
+/// # Errors
+/// Postgres.
+pub async fn lock(conn: &mut PgConnection, name: &str) -> Result<Option<ScheduleRow>, DbError> {
+    sqlx::query_as!(
+        ScheduleRow,
+        "SELECT name, cron, zone, job_kind, args, enabled, overlap, misfire, window_seconds, gap, fold, decided_until, next_slot
+         FROM schedules WHERE name = $1 FOR UPDATE",
+        name
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Whether a slot was decided.
+///
+/// # Errors
+/// Postgres.
+pub async fn is_decided(conn: &mut PgConnection, name: &str, slot: DateTime<Utc>) -> Result<bool, DbError> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM schedule_slots WHERE schedule = $1 AND slot_at = $2) AS "decided!""#,
+        name,
+        slot
+    )
+    .fetch_one(conn)
+    .await
+}
+
 /// Whether the job of an earlier slot is still live.
 ///
 /// # Errors

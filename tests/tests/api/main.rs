@@ -3,6 +3,7 @@
 mod away;
 mod bodies;
 mod links;
+mod ops_pages;
 mod sign_in;
 mod support;
 mod tenants;

@@ -33,6 +33,7 @@ pub struct TestApi {
     pub process: Process,
     pub pool: PgPool,
     pub base: String,
+    redis_url: String,
     db: TestDatabase,
 }
 
@@ -43,11 +44,12 @@ impl TestApi {
 
     pub async fn start_on(postgres: &Postgres) -> Self {
         let db = TestDatabase::create(postgres).await;
+        let redis_url = Redis::shared().await.url().to_owned();
         let process = Process::spawn(
             "pulsecal-api",
             [
                 ("DATABASE_URL", db.url()),
-                ("REDIS_URL", Redis::shared().await.url()),
+                ("REDIS_URL", redis_url.as_str()),
                 ("REDIS_PREFIX", db.name()),
                 ("SECRET_KEY", SECRET_KEY),
                 ("BIND", "127.0.0.1:0"),
@@ -58,7 +60,18 @@ impl TestApi {
         let line: Value = serde_json::from_str(&line).expect("a log line is JSON");
         let base = format!("http://{}", line["address"].as_str().expect("where it listens"));
         let pool = db.pool().await;
-        Self { process, pool, base, db }
+        Self { process, pool, base, redis_url, db }
+    }
+
+    /// The environment of other processes beside this one.
+    pub fn env(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("DATABASE_URL", self.db.url().to_owned()),
+            ("REDIS_URL", self.redis_url.clone()),
+            ("REDIS_PREFIX", self.db.name().to_owned()),
+            ("SECRET_KEY", SECRET_KEY.to_owned()),
+            ("LOG_FORMAT", "text".to_owned()),
+        ]
     }
 
     pub fn anonymous(&self) -> Http {

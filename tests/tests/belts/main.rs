@@ -5,6 +5,7 @@
 mod crashes;
 mod kinds_of_end;
 mod load;
+mod operators;
 mod redis_faults;
 mod set_up;
 mod stops;

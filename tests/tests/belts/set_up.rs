@@ -72,6 +72,12 @@ impl SetUp {
         assert!(done.status.success(), "pulsecal jobs try: {}", done.stderr);
     }
 
+    /// `pulsecal` as an operator types it; it succeeds.
+    pub async fn operator(&self, arguments: &[&str]) {
+        let done = processes::run("pulsecal", arguments, env(self.belt, &self.db, &self.redis_url), SOON).await;
+        assert!(done.status.success(), "pulsecal {arguments:?}: {}", done.stderr);
+    }
+
     /// Puts a job into the ledger past the program, as a row of another release or of a broken one; the sweep finds it.
     pub async fn insert(&self, kind: &str, priority: i16, args: serde_json::Value) -> uuid::Uuid {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);

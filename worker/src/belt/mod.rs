@@ -8,6 +8,8 @@ mod stock;
 mod stock_keys;
 mod suspects;
 
+use std::time::Duration;
+
 use pulsecal_core::belt::list_key;
 use pulsecal_core::config::BeltKind;
 use pulsecal_core::context::Context;
@@ -17,6 +19,7 @@ use pulsecal_core::store::jobs::{self, Crashed};
 use pulsecal_core::store::{DbError, Scope};
 use pulsecal_core::telemetry::Loop;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::held::Held;
@@ -43,6 +46,21 @@ pub struct Lane {
 }
 
 impl Lane {
+    /// Whether an operator paused the queue: then nothing of it is claimed.
+    fn is_paused(&self) -> bool {
+        self.runner.orders().is_paused(self.queue)
+    }
+
+    /// Waits until the queue may move again, a few seconds at most. False: this process stops.
+    async fn resumed_or_stopped(&self) -> bool {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => false,
+            () = self.runner.orders().resumed(self.queue) => true,
+            () = sleep(Duration::from_secs(5)) => true, // standing still on purpose is no wedge
+        }
+    }
+
     /// The queue's native lists, the first to be taken first.
     fn list_keys(&self) -> Vec<String> {
         let belt = self.ctx.db.belt();

@@ -131,6 +131,12 @@ async fn take(lane: Lane, jobs: HandOver) {
     let mut trouble = Trouble::new(lane.queue);
     loop {
         lane.moved.moved();
+        if lane.is_paused() {
+            if let Some((key, ids)) = held.take() {
+                put_back(&belt, &key, &ids).await;
+            }
+            if lane.resumed_or_stopped().await { continue } else { break }
+        }
         let room = tokio::select! {
             biased;
             () = lane.stop.cancelled() => break,
@@ -145,6 +151,9 @@ async fn take(lane: Lane, jobs: HandOver) {
             }
         }
         let Some((_, ids)) = &held else { continue };
+        if lane.is_paused() {
+            continue;
+        }
         if lane.stop.is_cancelled() {
             break;
         }

@@ -135,6 +135,10 @@ impl StockQueue {
         let mut stock = None;
         while !lane.stop.is_cancelled() {
             lane.moved.moved();
+            if lane.is_paused() {
+                lane.resumed_or_stopped().await;
+                continue;
+            }
             let popped = match keys.depth(&mut line, belt).await {
                 Ok(depth) if depth >= MOST_WAITING => {
                     tokio::select! { () = lane.stop.cancelled() => {}, () = sleep(EVERY) => {} }
@@ -151,9 +155,9 @@ impl StockQueue {
                     continue;
                 }
             };
-            if lane.stop.is_cancelled() {
+            if lane.stop.is_cancelled() || lane.is_paused() {
                 put_back(belt, &list, &ids).await;
-                return;
+                continue;
             }
             if stock.is_none() {
                 stock = connect(belt.client())
@@ -292,13 +296,14 @@ impl StockQueue {
 /// Claims what many slots want at the same moment in one statement; while Postgres is away, they wait.
 fn claims(lane: &Lane) -> Batcher<JobId, Option<Claimed>> {
     let (ctx, held) = (lane.ctx.clone(), lane.runner.held().clone());
-    let (process, queue, stop) = (lane.process, lane.queue, lane.stop.clone());
+    let (process, queue, stop, orders) = (lane.process, lane.queue, lane.stop.clone(), lane.runner.orders().clone());
     Batcher::start(MOST_CLAIMED, 2, move |ids: Vec<JobId>| {
-        let (ctx, held, stop) = (ctx.clone(), held.clone(), stop.clone());
+        let (ctx, held, stop, orders) = (ctx.clone(), held.clone(), stop.clone(), orders.clone());
         async move {
             let mut trouble = Trouble::new(queue);
             let mut found = HashMap::new();
-            while !stop.is_cancelled() {
+            // What the stock queue still holds of a paused queue is dropped unclaimed: the sweep brings it when it moves again.
+            while !stop.is_cancelled() && !orders.is_paused(queue) {
                 match claim(&ctx, &held, &ids, process, Crashed::Never).await {
                     Ok(claimed) => {
                         trouble.over();

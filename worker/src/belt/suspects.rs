@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::held::Held;
+use crate::orders::Orders;
 
 use self::turns::{Next, Turns};
 use super::line::{Line, put_back};
@@ -43,6 +44,7 @@ pub async fn take_suspects(
     ctx: Context,
     queues: Vec<(QueueBelt, usize)>,
     held: Held,
+    orders: Orders,
     worker: ProcessId,
     moved: Loop,
     stop: CancellationToken,
@@ -63,6 +65,7 @@ pub async fn take_suspects(
         line: Line::default(),
         ctx,
         held,
+        orders,
         worker,
         stop,
     };
@@ -97,6 +100,7 @@ struct Suspects {
     line: Line,
     ctx: Context,
     held: Held,
+    orders: Orders,
     worker: ProcessId,
     stop: CancellationToken,
 }
@@ -110,18 +114,28 @@ impl Suspects {
             return ended;
         }
         let in_groups = self.groups.iter().any(|group| !group.running.is_empty());
-        let claimed = match self.turns.next(self.alone.is_some(), in_groups, !self.kept.is_empty(), Instant::now()) {
-            Next::Wait => false,
-            Next::Alone => self.one_alone().await,
-            Next::Groups => {
-                let mut claimed = false;
-                for queue in 0..self.groups.len() {
-                    claimed |= self.fill(queue).await;
+        let claimed =
+            match self.turns.next(self.alone.is_some(), in_groups, self.first_kept().is_some(), Instant::now()) {
+                Next::Wait => false,
+                Next::Alone => self.one_alone().await,
+                Next::Groups => {
+                    let mut claimed = false;
+                    for queue in 0..self.groups.len() {
+                        claimed |= self.fill(queue).await;
+                    }
+                    claimed
                 }
-                claimed
-            }
-        };
+            };
         ended || claimed
+    }
+
+    fn is_paused(&self, queue: usize) -> bool {
+        self.orders.is_paused(self.groups[queue].belt.queue())
+    }
+
+    /// The place of the first that is kept and whose queue is not paused.
+    fn first_kept(&self) -> Option<usize> {
+        self.kept.iter().position(|(queue, _)| !self.is_paused(*queue))
     }
 
     fn any_runs(&self) -> bool {
@@ -159,7 +173,7 @@ impl Suspects {
     /// Fills a queue's group up. True: some were claimed.
     async fn fill(&mut self, queue: usize) -> bool {
         let mut any = false;
-        loop {
+        while !self.is_paused(queue) {
             let Group { list, most, running, .. } = &self.groups[queue];
             let ids = pop(&mut self.line, &self.ctx, list, most - running.len()).await;
             if ids.is_empty() {
@@ -186,11 +200,12 @@ impl Suspects {
                 self.groups[queue].belt.hand(job);
             }
         }
+        any
     }
 
     /// Claims the first of those kept that is still there to be claimed.
     async fn one_alone(&mut self) -> bool {
-        while let Some((queue, id)) = self.kept.pop_front() {
+        while let Some((queue, id)) = self.first_kept().and_then(|place| self.kept.remove(place)) {
             if self.stop.is_cancelled() {
                 return false;
             }
