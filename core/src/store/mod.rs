@@ -24,6 +24,7 @@ pub mod seed;
 pub mod send;
 pub mod sessions;
 pub mod tokens;
+pub mod visits;
 
 pub use db::{Db, DbError, PoolSizes, Scope, Tx};
 
