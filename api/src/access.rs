@@ -36,10 +36,14 @@ pub(crate) fn ceiling(role: Role) -> &'static [TokenScope] {
             S::PrescriptionsWrite,
             S::RemindersRead,
             S::RemindersWrite,
+            S::AppointmentsRead,
+            S::AppointmentsWrite,
             S::MessagesRead,
             S::JobsRead,
         ],
-        Role::Receptionist => &[S::PatientsRead, S::PatientsWrite, S::MessagesRead],
+        Role::Receptionist => {
+            &[S::PatientsRead, S::PatientsWrite, S::AppointmentsRead, S::AppointmentsWrite, S::MessagesRead]
+        }
         Role::Ops => &[S::MessagesRead, S::JobsRead, S::OpsWrite],
         // Patients have their pages; the API is for staff and the systems of a clinic.
         _ => &[],

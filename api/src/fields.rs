@@ -1,7 +1,7 @@
 //! Bodies: JSON objects whose fields are read one by one, so that an answer names all that is wrong with them.
 
 use axum::body::Bytes;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, OptionalFromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use serde::de::DeserializeOwned;
@@ -34,6 +34,18 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
     }
 }
 
+/// A body that may be left out, with its `Content-Type`.
+impl<S: Send + Sync> OptionalFromRequest<S> for JsonBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Option<Self>, Problem> {
+        if !request.headers().contains_key(header::CONTENT_TYPE) {
+            return Ok(None);
+        }
+        <Self as FromRequest<S>>::from_request(request, state).await.map(Some)
+    }
+}
+
 fn is_json(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let kind = kind.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -41,6 +53,17 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 impl JsonBody {
+    /// The fields of a body that may be left out.
+    ///
+    /// # Errors
+    /// As [`JsonBody::fields`].
+    pub(crate) fn fields_or_none(body: Option<Self>) -> Result<Fields, Problem> {
+        match body {
+            Some(body) => body.fields(),
+            None => Ok(Fields { map: Map::new(), errors: Vec::new() }),
+        }
+    }
+
     /// The fields of the object.
     ///
     /// # Errors
@@ -137,6 +160,11 @@ impl Fields {
         self.errors.push(FieldError { field: cut(field.into()), message: cut(message.into()) });
     }
 
+    /// Something wrong with this field is on record.
+    pub(crate) fn is_wrong(&self, field: &str) -> bool {
+        self.errors.iter().any(|error| error.field == field)
+    }
+
     /// Puts it on record if a text is empty, blank or longer than `most` characters.
     pub(crate) fn check_length(&mut self, name: &str, text: Option<&str>, most: usize) {
         let Some(text) = text else { return };
@@ -196,7 +224,7 @@ mod tests {
     async fn body(kind: &str, bytes: impl Into<Body>) -> Result<Fields, Problem> {
         let request = Request::builder().header(header::CONTENT_TYPE, kind);
         let request = request.body(bytes.into()).expect("a request");
-        JsonBody::from_request(request, &()).await?.fields()
+        <JsonBody as FromRequest<()>>::from_request(request, &()).await?.fields()
     }
 
     #[tokio::test]

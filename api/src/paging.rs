@@ -61,6 +61,27 @@ impl Cursor for Before {
     }
 }
 
+/// A place in a list that is sorted by the start of its rows, earliest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StartsAfter(pub(crate) Before);
+
+impl StartsAfter {
+    /// The place of a row.
+    pub(crate) fn of(at: DateTime<Utc>, id: Uuid) -> Self {
+        Self(Before { at, id })
+    }
+}
+
+impl Cursor for StartsAfter {
+    fn write(&self) -> String {
+        self.0.write()
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        Before::read(text).map(Self)
+    }
+}
+
 /// Reads `cursor` and `limit`.
 pub(crate) fn wanted<C: Cursor>(params: &mut Params) -> Wanted<C> {
     let limit = params.parsed::<i64>("limit");

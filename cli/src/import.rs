@@ -17,6 +17,7 @@ use pulsecal_core::store::Scope;
 use pulsecal_core::store::organizations::{self, OrganizationRow};
 use pulsecal_core::store::reminders;
 use pulsecal_core::time::Zone;
+use pulsecal_jobs::AppointmentMail;
 use serde::Serialize;
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -121,12 +122,13 @@ pub async fn run(what: Import, out: Output) -> Result<ExitCode, Failure> {
             left_out.push(line("skipped", "another organization; everything of this file goes into one".into()));
             continue;
         }
-        match imports::store(&ctx, target, &entry).await {
+        match imports::store(&ctx, target, &entry, AppointmentMail::make).await {
             Ok(note) => {
                 *stored.entry(entry.record.kind().as_str()).or_default() += 1;
                 left_out.extend(note.map(|reason| line("partial", reason)));
             }
             Err(NotStored::Missing(reason)) => left_out.push(line("skipped", reason)),
+            Err(NotStored::Refused(reason)) => left_out.push(line("skipped", reason.to_owned())),
             Err(NotStored::Db(error)) => return Err(db(error)),
         }
     }

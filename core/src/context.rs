@@ -10,7 +10,7 @@ use crate::ids::Ids;
 use crate::ledger::Fence;
 use crate::links::Links;
 use crate::mail::Templates;
-use crate::send::{DoseMessage, Sender};
+use crate::send::{DoseMessage, Sender, VisitMessage};
 use crate::store::{Db, DbError, Scope, Tx};
 
 /// What every part of PulseCal works with. Cheap to clone.
@@ -33,6 +33,8 @@ pub struct Shared {
     pub links: Links,
     /// Sends the messages of doses.
     pub doses: Sender<DoseMessage>,
+    /// Sends the messages of visits.
+    pub visits: Sender<VisitMessage>,
     /// For how long ended jobs are kept.
     pub history_months: HistoryMonths,
 }

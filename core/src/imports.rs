@@ -7,10 +7,11 @@ use uuid::Uuid;
 use crate::context::Context;
 use crate::doses::Timing;
 use crate::fhir::{Entry, Identifier, Kind, Link, PrescriptionRecord, PrescriptionStatus, Record};
-use crate::ids::OrgId;
+use crate::ids::{AppointmentId, OrgId};
 use crate::store::import::{self, Foreign, PersonRow, PrescriptionRow, VisitRow};
 use crate::store::organizations::{self, OrganizationRow};
-use crate::store::{DbError, Scope, Tx};
+use crate::store::{self, DbError, Scope, Tx};
+use crate::visits::{self, MakeJob};
 
 /// Where an import goes, and what its ids belong to.
 #[derive(Clone, Debug)]
@@ -27,6 +28,9 @@ pub enum NotStored {
     /// It refers to something that is not there.
     #[error("{0}")]
     Missing(String),
+    /// It cannot go in as things are.
+    #[error("{0}")]
+    Refused(&'static str),
     /// Postgres; nothing of the resource went in.
     #[error("Postgres: {0}")]
     Db(#[from] DbError),
@@ -37,7 +41,7 @@ pub enum NotStored {
 ///
 /// # Errors
 /// [`NotStored`]; nothing of this resource went in then.
-pub async fn store(ctx: &Context, target: &Target, entry: &Entry) -> Result<Option<String>, NotStored> {
+pub async fn store(ctx: &Context, target: &Target, entry: &Entry, job: MakeJob) -> Result<Option<String>, NotStored> {
     let mut tx = ctx.begin(Scope::Org(target.org)).await?;
     let kind = entry.record.kind();
     let me = foreign(target, kind, entry.record.source_id().as_str());
@@ -109,7 +113,7 @@ pub async fn store(ctx: &Context, target: &Target, entry: &Entry) -> Result<Opti
                 ends_at: a.end,
                 status: a.status.as_str().to_owned(),
             };
-            import::put_visit(tx.conn(), target.org, &row, now).await?;
+            put_visit(&mut tx, target.org, &row, job).await?;
             ("appointment", None)
         }
     };
@@ -138,6 +142,30 @@ async fn person(tx: &mut Tx, target: &Target, kind: Kind, link: &Link) -> Result
             import::by_identifier(tx.conn(), target.org, "person", i.system.as_deref(), &i.value).await
         }
     }
+}
+
+/// Stores a visit, and the reminders of one that is booked. The system that it comes from has told the patient of it, so
+/// nothing else is sent.
+async fn put_visit(tx: &mut Tx, org: OrgId, row: &VisitRow, job: MakeJob) -> Result<(), NotStored> {
+    let (id, now) = (AppointmentId(row.id), tx.now());
+    let before = store::visits::one_to_change(tx.conn(), id).await?;
+    if before.is_some() && store::visits::mail_on_its_way(tx.conn(), id, now - visits::binding()).await? {
+        return Err(NotStored::Refused(
+            "a mail about it is on its way to the mail server; import it again in a moment",
+        ));
+    }
+    if let Some(doctor) = row.doctor {
+        store::visits::lock_doctor(tx.conn(), org, doctor.into()).await?;
+    }
+    import::put_visit(tx.conn(), org, row, now).await.map_err(|error| match store::visits::is_taken(&error) {
+        true => NotStored::Refused("its practitioner has another appointment at that time"),
+        false => error.into(),
+    })?;
+    let after = store::visits::one(tx.conn(), id).await?;
+    if let Some(after) = after.filter(|after| before.is_none_or(|before| before.sequence != after.sequence)) {
+        visits::enqueue_mails(tx, &after, None, job).await?;
+    }
+    Ok(())
 }
 
 async fn put_prescription(

@@ -1,4 +1,4 @@
-//! Links that work without signing in: a signed token says which dose, of which organization, until when.
+//! Links that work without signing in: a signed token says which dose or visit, of which organization, until when.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,10 +8,11 @@ use sha2::Sha256;
 use uuid::Uuid;
 
 use crate::config::Secret;
-use crate::ids::{OccurrenceId, OrgId};
+use crate::ids::{AppointmentId, OccurrenceId, OrgId};
 
 const VERSION: u8 = 1;
 const FOR_DOSE: u8 = b'd';
+const FOR_VISIT: u8 = b'a';
 const BODY: usize = 2 + 16 + 16 + 8;
 const MAC: usize = 16;
 
@@ -22,6 +23,15 @@ pub struct DoseLink {
     pub org: OrgId,
     /// Which dose.
     pub dose: OccurrenceId,
+}
+
+/// What a visit link stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VisitLink {
+    /// Whose.
+    pub org: OrgId,
+    /// Which visit.
+    pub visit: AppointmentId,
 }
 
 /// Why a link does not work.
@@ -57,10 +67,19 @@ impl Links {
 
     /// The token of a dose, good until `until`.
     pub fn dose_token(&self, link: DoseLink, until: DateTime<Utc>) -> String {
+        self.token(FOR_DOSE, link.org, link.dose.0, until)
+    }
+
+    /// The token of a visit, good until `until`.
+    pub fn visit_token(&self, link: VisitLink, until: DateTime<Utc>) -> String {
+        self.token(FOR_VISIT, link.org, link.visit.0, until)
+    }
+
+    fn token(&self, of: u8, org: OrgId, subject: Uuid, until: DateTime<Utc>) -> String {
         let mut bytes = Vec::with_capacity(BODY + MAC);
-        bytes.extend_from_slice(&[VERSION, FOR_DOSE]);
-        bytes.extend_from_slice(link.org.0.as_bytes());
-        bytes.extend_from_slice(link.dose.0.as_bytes());
+        bytes.extend_from_slice(&[VERSION, of]);
+        bytes.extend_from_slice(org.0.as_bytes());
+        bytes.extend_from_slice(subject.as_bytes());
         bytes.extend_from_slice(&until.timestamp().to_be_bytes());
         // HMAC takes a key of any length, so there always is a tag.
         let tag = self.mac(&bytes).map(|mac| mac.finalize().into_bytes());
@@ -76,11 +95,33 @@ impl Links {
         url::Url::parse(&format!("{}/p/d/{}", self.public_url, self.dose_token(link, until)))
     }
 
-    /// Reads a token.
+    /// The page of a visit.
+    ///
+    /// # Errors
+    /// `PUBLIC_URL` is none; it was checked at start.
+    pub fn visit_page(&self, link: VisitLink, until: DateTime<Utc>) -> Result<url::Url, url::ParseError> {
+        url::Url::parse(&format!("{}/p/a/{}", self.public_url, self.visit_token(link, until)))
+    }
+
+    /// Reads the token of a dose.
     ///
     /// # Errors
     /// Forged or expired.
     pub fn read_dose(&self, token: &str, now: DateTime<Utc>) -> Result<DoseLink, LinkError> {
+        let (org, dose) = self.read(FOR_DOSE, token, now)?;
+        Ok(DoseLink { org, dose: OccurrenceId(dose) })
+    }
+
+    /// Reads the token of a visit.
+    ///
+    /// # Errors
+    /// Forged or expired.
+    pub fn read_visit(&self, token: &str, now: DateTime<Utc>) -> Result<VisitLink, LinkError> {
+        let (org, visit) = self.read(FOR_VISIT, token, now)?;
+        Ok(VisitLink { org, visit: AppointmentId(visit) })
+    }
+
+    fn read(&self, of: u8, token: &str, now: DateTime<Utc>) -> Result<(OrgId, Uuid), LinkError> {
         let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| LinkError::Forged)?;
         if bytes.len() != BODY + MAC {
             return Err(LinkError::Forged);
@@ -89,14 +130,14 @@ impl Links {
         let mac = self.mac(body).ok_or(LinkError::Forged)?;
         mac.verify_truncated_left(tag).map_err(|_| LinkError::Forged)?;
         let id = |from: usize| Uuid::from_slice(&body[from..from + 16]).map_err(|_| LinkError::Forged);
-        if body[0] != VERSION || body[1] != FOR_DOSE {
+        if body[0] != VERSION || body[1] != of {
             return Err(LinkError::Forged);
         }
         let until = i64::from_be_bytes(body[34..42].try_into().map_err(|_| LinkError::Forged)?);
         if now.timestamp() >= until {
             return Err(LinkError::Expired);
         }
-        Ok(DoseLink { org: OrgId(id(2)?), dose: OccurrenceId(id(18)?) })
+        Ok((OrgId(id(2)?), id(18)?))
     }
 }
 
@@ -118,6 +159,16 @@ mod tests {
         let token = links().dose_token(link(), until);
         assert_eq!(links().read_dose(&token, DateTime::UNIX_EPOCH), Ok(link()));
         assert_eq!(links().read_dose(&token, until), Err(LinkError::Expired));
+    }
+
+    #[test]
+    fn a_token_opens_only_the_sort_of_thing_that_it_was_made_for() {
+        let until = DateTime::UNIX_EPOCH + chrono::TimeDelta::days(1);
+        let visit = VisitLink { org: OrgId(Uuid::from_u128(7)), visit: AppointmentId(Uuid::from_u128(9)) };
+        let (of_visit, of_dose) = (links().visit_token(visit, until), links().dose_token(link(), until));
+        assert_eq!(links().read_visit(&of_visit, DateTime::UNIX_EPOCH), Ok(visit));
+        assert_eq!(links().read_dose(&of_visit, DateTime::UNIX_EPOCH), Err(LinkError::Forged));
+        assert_eq!(links().read_visit(&of_dose, DateTime::UNIX_EPOCH), Err(LinkError::Forged));
     }
 
     #[test]

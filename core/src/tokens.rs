@@ -34,6 +34,10 @@ pub enum TokenScope {
     RemindersRead,
     /// Set and change reminders.
     RemindersWrite,
+    /// Read visits.
+    AppointmentsRead,
+    /// Book, move, confirm and cancel visits.
+    AppointmentsWrite,
     /// Read the message log.
     MessagesRead,
     /// Read the organization's jobs; with the role `ops`, those of every organization.
@@ -44,13 +48,15 @@ pub enum TokenScope {
 
 impl TokenScope {
     /// Every scope.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::PatientsRead,
         Self::PatientsWrite,
         Self::PrescriptionsRead,
         Self::PrescriptionsWrite,
         Self::RemindersRead,
         Self::RemindersWrite,
+        Self::AppointmentsRead,
+        Self::AppointmentsWrite,
         Self::MessagesRead,
         Self::JobsRead,
         Self::OpsWrite,
@@ -65,6 +71,8 @@ impl TokenScope {
             Self::PrescriptionsWrite => "prescriptions:write",
             Self::RemindersRead => "reminders:read",
             Self::RemindersWrite => "reminders:write",
+            Self::AppointmentsRead => "appointments:read",
+            Self::AppointmentsWrite => "appointments:write",
             Self::MessagesRead => "messages:read",
             Self::JobsRead => "jobs:read",
             Self::OpsWrite => "ops:write",

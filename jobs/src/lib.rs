@@ -1,10 +1,12 @@
 //! Every kind of work, one file each, and the one list of them.
 
+mod appointment_mail;
 mod keep_history;
 mod materialise_doses;
 mod medication_reminder;
 mod trial;
 
+pub use appointment_mail::AppointmentMail;
 pub use keep_history::KeepHistory;
 pub use materialise_doses::MaterialiseDoses;
 pub use medication_reminder::MedicationReminder;
@@ -14,5 +16,10 @@ use pulsecal_core::ledger::Registry;
 
 /// Every kind of work. A new kind is its file and its line here.
 pub fn registry() -> Registry {
-    Registry::default().with::<MedicationReminder>().with::<MaterialiseDoses>().with::<KeepHistory>().with::<Trial>()
+    Registry::default()
+        .with::<AppointmentMail>()
+        .with::<MedicationReminder>()
+        .with::<MaterialiseDoses>()
+        .with::<KeepHistory>()
+        .with::<Trial>()
 }

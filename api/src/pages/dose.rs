@@ -19,7 +19,7 @@ use pulsecal_core::store::send::{DoseSubject, dose_subjects};
 use pulsecal_core::time::Zone;
 use pulsecal_core::tokens::fingerprint;
 
-use super::page;
+use super::{page, value_of};
 use crate::app::App;
 use crate::problem::Problem;
 
@@ -136,9 +136,4 @@ async fn done(State(app): State<App>, token: Token) -> Result<Response, Problem>
     let facts = dose_facts(&open.subject, open.zone, open.subject.step);
     let view = DoseAnsweredView::new(&facts, answer, again, Some(&open.path(&app)));
     page(&app, StatusCode::OK, "dose_answered", &view, "")
-}
-
-/// The value of a form's or query's field; the first one, and other fields do not matter.
-fn value_of(encoded: &[u8], name: &str) -> Option<String> {
-    url::form_urlencoded::parse(encoded).find(|(given, _)| given == name).map(|(_, value)| value.into_owned())
 }

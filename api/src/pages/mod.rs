@@ -6,6 +6,7 @@ mod inbox;
 mod ops;
 pub(crate) mod session;
 mod sign_in;
+mod visit;
 
 use axum::Router;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -19,7 +20,12 @@ use crate::problem::Problem;
 
 /// The pages' routes.
 pub(crate) fn router() -> Router<App> {
-    dose::router().merge(inbox::router()).merge(sign_in::router()).merge(desk::router()).merge(ops::router())
+    dose::router()
+        .merge(visit::router())
+        .merge(inbox::router())
+        .merge(sign_in::router())
+        .merge(desk::router())
+        .merge(ops::router())
 }
 
 /// A page from its template, with a policy that lets it load nothing but its own style. `more` is added to the policy.
@@ -51,4 +57,9 @@ pub(crate) fn problem_page(app: &App, problem: &Problem) -> Result<Response, Pro
             page(app, problem.status(), "error", &view, "")
         }
     }
+}
+
+/// The value of a form's or query's field; the first one, and other fields do not matter.
+fn value_of(encoded: &[u8], name: &str) -> Option<String> {
+    url::form_urlencoded::parse(encoded).find(|(given, _)| given == name).map(|(_, value)| value.into_owned())
 }

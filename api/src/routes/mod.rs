@@ -1,5 +1,6 @@
 //! The JSON API under `/v1`: one file for each resource.
 
+mod appointments;
 mod jobs;
 mod messages;
 mod occurrences;
@@ -29,6 +30,7 @@ pub(crate) fn v1() -> Router<App> {
         .merge(prescriptions::router())
         .merge(reminders::router())
         .merge(occurrences::router())
+        .merge(appointments::router())
         .merge(messages::router())
         .merge(jobs::router())
 }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io::Write as _;
 use std::time::SystemTime;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
 use lettre::message::header::{
     ContentTransferEncoding, Date, From, Headers, MessageId as MessageIdHeader, ReplyTo, Subject, To,
@@ -12,6 +14,7 @@ use lettre::message::{Body, Mailbox, Mailboxes};
 use memchr::{memchr_iter, memchr2};
 
 use super::address::{DisplayName, EmailAddress, MessageId};
+use super::calendar::CalendarPart;
 use super::smtp::Envelope;
 use super::template::Rendered;
 
@@ -47,17 +50,35 @@ impl OutgoingMail {
     /// gives the same bytes.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let Rendered { text, html, .. } = &self.rendered;
+        let Rendered { text, html, calendar, .. } = &self.rendered;
         // Room for CRLFs and for some quoted-printable; a text in another script takes more.
         let content = text.len() + html.len();
         let mut bytes = Vec::with_capacity(1536 + content + content / 16);
         // A boundary that no line of 7-bit or quoted-printable text can be: "=_" is neither.
         let boundary = format!("=_{}", self.message_id.local_part());
         put(&mut bytes, format_args!("{}{FIXED}", self.headers()));
+        // With an invitation: the same alternatives and the calendar among them, then the file that it is as well.
+        let outer = format!("=_f{}", self.message_id.local_part());
+        if calendar.is_some() {
+            put(
+                &mut bytes,
+                format_args!("Content-Type: multipart/mixed;\r\n boundary=\"{outer}\"\r\n\r\n--{outer}\r\n"),
+            );
+        }
         put(&mut bytes, format_args!("Content-Type: multipart/alternative;\r\n boundary=\"{boundary}\"\r\n\r\n"));
         put_part(&mut bytes, &boundary, "plain", text);
         put_part(&mut bytes, &boundary, "html", html);
-        put(&mut bytes, format_args!("--{boundary}--\r\n"));
+        if let Some(CalendarPart { method, text }) = calendar {
+            let method = method.as_str();
+            let kind = format!("text/calendar; method={method}; charset=UTF-8;\r\n component=VEVENT");
+            put_base64(&mut bytes, &boundary, &kind, "", text);
+            put(&mut bytes, format_args!("--{boundary}--\r\n"));
+            let file = "Content-Disposition: attachment; filename=\"invite.ics\"\r\n";
+            put_base64(&mut bytes, &outer, "application/ics; name=\"invite.ics\"", file, text);
+            put(&mut bytes, format_args!("--{outer}--\r\n"));
+        } else {
+            put(&mut bytes, format_args!("--{boundary}--\r\n"));
+        }
         bytes
     }
 
@@ -115,6 +136,16 @@ fn put_part(to: &mut Vec<u8>, boundary: &str, subtype: &str, content: &str) {
     to.extend_from_slice(b"\r\n");
 }
 
+/// Base64 keeps every octet as it is, the line breaks of a calendar among them.
+fn put_base64(to: &mut Vec<u8>, boundary: &str, kind: &str, more: &str, content: &str) {
+    put(to, format_args!("--{boundary}\r\nContent-Type: {kind}\r\nContent-Transfer-Encoding: base64\r\n{more}\r\n"));
+    let encoded = STANDARD.encode(content);
+    for line in encoded.as_bytes().chunks(76) {
+        to.extend_from_slice(line);
+        to.extend_from_slice(b"\r\n");
+    }
+}
+
 /// Whether it is ASCII in lines that are short enough, each but the last with LF at its end.
 fn is_plain(content: &[u8]) -> bool {
     let mut start = 0;
@@ -154,7 +185,12 @@ mod tests {
             reply_to: None,
             message_id: MessageId::derive(Uuid::from_u128(7), "example.org"),
             date: "2026-11-23T07:00:00Z".parse().expect("instant"),
-            rendered: Rendered { subject: subject.to_owned(), text: text.to_owned(), html: html.to_owned() },
+            rendered: Rendered {
+                subject: subject.to_owned(),
+                text: text.to_owned(),
+                html: html.to_owned(),
+                calendar: None,
+            },
             return_path: address("bounce@example.org"),
         }
     }

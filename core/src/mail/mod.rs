@@ -5,6 +5,7 @@
 //! transaction with the server ([`SmtpTransport`]) and its exact end ([`Delivery`]).
 
 mod address;
+mod calendar;
 mod dose_view;
 mod message;
 mod privacy;
@@ -12,9 +13,12 @@ mod smtp;
 mod template;
 #[cfg(test)]
 mod template_tests;
+mod visit_view;
+mod vtimezone;
 mod wording;
 
 pub use address::{AddressError, DisplayName, EmailAddress, MessageId};
+pub use calendar::{CalendarPart, Invitation, Method};
 pub use dose_view::{
     DoseAnswer, DoseAnsweredView, DoseChoice, DoseFacts, DoseForm, DoseMailView, DosePageView, ReminderStep,
     SNOOZE_MINUTES,
@@ -23,4 +27,5 @@ pub use message::OutgoingMail;
 pub use privacy::{PrivacyLevel, UnknownPrivacyLevel};
 pub use smtp::{Delivery, Envelope, SmtpConfig, SmtpConfigError, SmtpTimeouts, SmtpTransport, Stage, StartTlsPolicy};
 pub use template::{MEDICATION_REMINDER, Rendered, TemplateError, Templates};
+pub use visit_view::{Invited, VisitChoice, VisitFacts, VisitForm, VisitMailView, VisitPageView, invitation};
 pub use wording::{LocalMoment, Locale};

@@ -6,6 +6,7 @@ use serde::Serialize;
 use tera::{Context, Tera};
 
 use super::address::one_line;
+use super::calendar::CalendarPart;
 
 /// The kind of the mail that reminds of a dose.
 pub const MEDICATION_REMINDER: &str = "medication_reminder";
@@ -20,12 +21,16 @@ macro_rules! embedded {
 /// a page is `pages/<name>.html`.
 pub(super) const SOURCES: &[(&str, &str)] = &embedded![
     "mail/layout.html",
+    "mail/appointment_mail/subject.txt",
+    "mail/appointment_mail/body.txt",
+    "mail/appointment_mail/body.html",
     "mail/medication_reminder/subject.txt",
     "mail/medication_reminder/body.txt",
     "mail/medication_reminder/body.html",
     "pages/layout.html",
     "pages/dose_answer.html",
     "pages/dose_answered.html",
+    "pages/visit.html",
     "pages/link_problem.html",
     "pages/error.html",
     "pages/inbox.html",
@@ -62,6 +67,8 @@ pub struct Rendered {
     pub text: String,
     /// The HTML part.
     pub html: String,
+    /// What a calendar reads of it, if it is about an event.
+    pub calendar: Option<CalendarPart>,
 }
 
 /// All parsed templates. A clone is cheap and shares them.
@@ -97,6 +104,7 @@ impl Templates {
             subject,
             text: self.render(&part("body.txt"), &context)?,
             html: self.render(&part("body.html"), &context)?,
+            calendar: None,
         })
     }
 

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::ids::{OrgId, PersonId};
 use crate::links::Links;
-use crate::mail::{DisplayName, Rendered, Templates};
+use crate::mail::{DisplayName, EmailAddress, Rendered, Templates};
 use crate::store::DbError;
 pub use crate::store::send::Category;
 
@@ -101,6 +101,8 @@ pub struct Desk<'a> {
     pub templates: &'a Templates,
     /// Signs their links.
     pub links: &'a Links,
+    /// Who they are from.
+    pub from: &'a EmailAddress,
 }
 
 /// What a message says.

@@ -6,9 +6,11 @@ mod dose;
 mod mailer;
 mod message;
 mod path;
+mod visit;
 
 pub use batch::Batcher;
 pub use dose::{DoseMessage, dose_facts};
 pub use mailer::Mailer;
 pub use message::{About, Category, Content, Desk, Message, Reached, Recipient};
 pub use path::{Post, Sender};
+pub use visit::{VisitMessage, visit_facts};

@@ -205,7 +205,7 @@ impl Post {
         let now = clock.now();
         let address = M::recipient(subject).address.ok_or("there is no address to send it to")?;
         let to = EmailAddress::parse(address).map_err(|error| error.to_string())?;
-        let Content { from_name, rendered } = M::content(Desk { templates, links }, subject, ask, now)?;
+        let Content { from_name, rendered } = M::content(Desk { templates, links, from }, subject, ask, now)?;
         Ok(OutgoingMail {
             from: from.clone(),
             from_name,

@@ -270,7 +270,7 @@ pub struct VisitRow {
     pub status: String,
 }
 
-/// Stores a visit.
+/// Stores a visit. Another time, doctor, patient or status makes its sequence one higher, so that mail about the old ones lapses.
 ///
 /// # Errors
 /// Postgres.
@@ -279,7 +279,14 @@ pub async fn put_visit(conn: &mut PgConnection, org: OrgId, v: &VisitRow, now: D
         "INSERT INTO appointments (appointment_id, org_id, patient_id, doctor_id, starts_at, ends_at, status, created_at, updated_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)
          ON CONFLICT (appointment_id) DO UPDATE SET patient_id = excluded.patient_id, doctor_id = excluded.doctor_id, starts_at = excluded.starts_at,
-           ends_at = excluded.ends_at, status = excluded.status, updated_at = $8, version = appointments.version + 1",
+           ends_at = excluded.ends_at, status = excluded.status, updated_at = $8, version = appointments.version + 1,
+           cancelled_at = CASE WHEN excluded.status = 'cancelled' THEN coalesce(appointments.cancelled_at, $8) END,
+           cancel_reason = CASE WHEN excluded.status = 'cancelled' THEN appointments.cancel_reason END,
+           (sequence, confirmed_by_patient_at, clash_known) = (
+             SELECT CASE WHEN same THEN appointments.sequence ELSE appointments.sequence + 1 END,
+               CASE WHEN same THEN appointments.confirmed_by_patient_at END, same AND appointments.clash_known
+             FROM (SELECT (appointments.patient_id, appointments.doctor_id, appointments.starts_at, appointments.ends_at, appointments.status)
+               IS NOT DISTINCT FROM (excluded.patient_id, excluded.doctor_id, excluded.starts_at, excluded.ends_at, excluded.status) AS same) AS was)",
         v.id,
         org.0,
         v.patient,

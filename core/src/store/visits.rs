@@ -335,12 +335,9 @@ pub async fn subjects(conn: &mut PgConnection, ids: &[AppointmentId]) -> Result<
     ids.sort_unstable();
     ids.dedup();
     // In the order of their ids, so that two batches do not wait for each other.
-    let visits = select_visits!(
-        "WHERE a.appointment_id = ANY ($1) ORDER BY a.appointment_id FOR SHARE OF a",
-        &ids
-    )
-    .fetch_all(&mut *conn)
-    .await?;
+    let visits = select_visits!("WHERE a.appointment_id = ANY ($1) ORDER BY a.appointment_id FOR SHARE OF a", &ids)
+        .fetch_all(&mut *conn)
+        .await?;
     let around = sqlx::query!(
         r#"SELECT a.appointment_id AS id, p.email, p.email_verified_at IS NOT NULL AS "email_verified!", p.privacy_level,
              p.active AND NOT p.deceased AS "reachable!", c.name AS clinic_name, c.discreet_name, c.phone AS clinic_phone,

@@ -126,6 +126,7 @@ async fn send(job: &Email, ctx: &RunContext) -> Result<(), JobError> {
             subject: format!("Hello {}", job.name),
             text: post.templates.render("welcome.txt", &values)?,
             html: post.templates.render("welcome.html", &values)?,
+            calendar: None,
         },
         return_path: post.from.clone(),
     };

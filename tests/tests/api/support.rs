@@ -17,13 +17,15 @@ use uuid::Uuid;
 
 pub const LIMIT: Duration = Duration::from_secs(20);
 const SECRET_KEY: &str = "0123456789abcdef0123456789abcdef";
-pub const ALL_SCOPES: [&str; 8] = [
+pub const ALL_SCOPES: [&str; 10] = [
     "patients:read",
     "patients:write",
     "prescriptions:read",
     "prescriptions:write",
     "reminders:read",
     "reminders:write",
+    "appointments:read",
+    "appointments:write",
     "messages:read",
     "jobs:read",
 ];

@@ -44,6 +44,8 @@ async fn a_missing_scope_is_403_whatever_the_body_and_names_the_scope() {
         ('5', "reminders:read", "GET", format!("/v1/medication-reminders/{reminder}/occurrences")),
         ('6', "reminders:write", "POST", "/v1/medication-reminders".to_owned()),
         ('7', "messages:read", "GET", "/v1/messages".to_owned()),
+        ('9', "appointments:read", "GET", "/v1/appointments".to_owned()),
+        ('0', "appointments:write", "POST", "/v1/appointments".to_owned()),
         ('8', "jobs:read", "GET", "/v1/jobs".to_owned()),
     ] {
         let others: Vec<&str> = ALL_SCOPES.into_iter().filter(|scope| *scope != missing).collect();

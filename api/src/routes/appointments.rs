@@ -1,0 +1,332 @@
+//! `/v1/appointments`: visits are booked, moved, confirmed and cancelled. Each of these is one transaction, with its audit entry
+//! and the mail that it causes.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use chrono::{DateTime, TimeDelta, Timelike, Utc};
+use pulsecal_core::ids::{AppointmentId, PersonId};
+use pulsecal_core::store::visits::{self as store, Visit, VisitFilter};
+use pulsecal_core::time::Zone;
+use pulsecal_core::tokens::TokenScope;
+use pulsecal_core::visits::{self, Booking, CANCEL_REASONS, Change, KINDS, LONGEST, MODES, Open, STATUSES, VisitError};
+use pulsecal_jobs::AppointmentMail;
+use serde::Serialize;
+use serde_json::json;
+
+use super::{created, versioned};
+use crate::access::{Access, Tenant};
+use crate::app::App;
+use crate::fields::{Fields, JsonBody, if_match};
+use crate::paging::{self, StartsAfter, Wanted};
+use crate::params::{Id, Params};
+use crate::problem::Problem;
+
+/// Visits are booked so far ahead at most.
+const FARTHEST: TimeDelta = TimeDelta::days(5 * 366);
+
+/// The routes.
+pub(super) fn router() -> Router<App> {
+    Router::new()
+        .route("/appointments", get(list).post(book))
+        .route("/appointments/{id}", get(one))
+        .route("/appointments/{id}/move", post(move_))
+        .route("/appointments/{id}/cancel", post(cancel))
+        .route("/appointments/{id}/confirm", post(confirm))
+}
+
+/// A visit, as it is shown.
+#[derive(Serialize)]
+struct Shown {
+    id: AppointmentId,
+    patient_id: PersonId,
+    doctor_id: Option<PersonId>,
+    starts_at: DateTime<Utc>,
+    ends_at: DateTime<Utc>,
+    /// The zone its times are said in …
+    zone: String,
+    /// … and its begin as clocks show it there.
+    local: Option<String>,
+    status: String,
+    kind: String,
+    mode: String,
+    place: Option<String>,
+    meeting_url: Option<String>,
+    sequence: i32,
+    confirmed_by_patient_at: Option<DateTime<Utc>>,
+    move_asked_at: Option<DateTime<Utc>>,
+    cancel_reason: Option<String>,
+    cancelled_at: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    version: i32,
+}
+
+impl From<Visit> for Shown {
+    fn from(v: Visit) -> Self {
+        let zone = v.zone.parse::<Zone>().ok();
+        Self {
+            id: v.id,
+            patient_id: v.patient,
+            doctor_id: v.doctor,
+            starts_at: v.starts_at,
+            ends_at: v.ends_at,
+            local: zone.map(|zone| v.starts_at.with_timezone(&zone.tz()).to_rfc3339()),
+            zone: v.zone,
+            status: v.status,
+            kind: v.kind,
+            mode: v.mode,
+            place: v.place,
+            meeting_url: v.meeting_url,
+            sequence: v.sequence,
+            confirmed_by_patient_at: v.confirmed_by_patient_at,
+            move_asked_at: v.move_asked_at,
+            cancel_reason: v.cancel_reason,
+            cancelled_at: v.cancelled_at,
+            created_at: v.created_at,
+            updated_at: v.updated_at,
+            version: v.version,
+        }
+    }
+}
+
+/// What stands in the way, in words.
+impl From<VisitError> for Problem {
+    fn from(error: VisitError) -> Self {
+        match error {
+            VisitError::Unknown => Self::not_found("There is no such appointment."),
+            VisitError::NoPatient => Self::field("patient_id", "there is no such active patient"),
+            VisitError::NoDoctor => Self::field("doctor_id", "there is no such active doctor"),
+            VisitError::Taken => {
+                Self::conflict("The doctor is already booked at that time. Nothing was changed; choose another time.")
+            }
+            VisitError::Version(now) => {
+                Self::conflict(format!("The appointment was changed meanwhile and is at version {now}; read it again."))
+            }
+            VisitError::Status(status) => {
+                Self::conflict(format!("The appointment is {status}, so that cannot be done."))
+            }
+            VisitError::Past => Self::conflict("That time is over."),
+            VisitError::Length => {
+                Self::field("ends_at", format!("must be after starts_at, by {} hours at most", LONGEST.num_hours()))
+            }
+            VisitError::Busy => Self::unavailable(
+                "A mail about this appointment is being handed to the mail server. Nothing was changed; please try again in a moment.",
+                2,
+            ),
+            VisitError::Db(error) => Self::from(error),
+        }
+    }
+}
+
+async fn list(access: Access, State(app): State<App>, mut params: Params) -> Result<Response, Problem> {
+    let tenant = access.allow(TokenScope::AppointmentsRead)?;
+    let wanted: Wanted<StartsAfter> = paging::wanted(&mut params);
+    let filter = VisitFilter {
+        from: params.instant("from"),
+        to: params.instant("to"),
+        doctor: params.parsed("doctor"),
+        patient: params.parsed("patient"),
+        status: params.one_of("status", &STATUSES),
+    };
+    params.finish()?;
+    let mut tx = tenant.begin(&app).await?;
+    let after = wanted.after.map(|place| (place.0.at, place.0.id));
+    let rows = store::list(tx.conn(), tenant.org(), filter, after, wanted.rows).await?;
+    tx.commit().await?;
+    Ok(wanted.page(rows, |row| StartsAfter::of(row.starts_at, row.id.0), Shown::from).into_response())
+}
+
+async fn one(access: Access, State(app): State<App>, Id(id): Id<AppointmentId>) -> Result<Response, Problem> {
+    let tenant = access.allow(TokenScope::AppointmentsRead)?;
+    let mut tx = tenant.begin(&app).await?;
+    let row = store::one(tx.conn(), id).await?.ok_or(VisitError::Unknown)?;
+    tx.commit().await?;
+    Ok(versioned(row.version, &Shown::from(row)))
+}
+
+fn one_of(fields: &mut Fields, name: &str, given: Option<&str>, words: &[&str]) {
+    if given.is_some_and(|given| !words.contains(&given)) {
+        fields.wrong(name, format!("must be one of {}", words.join(", ")));
+    }
+}
+
+/// What is said about time and place, when booking and when moving.
+struct Said {
+    starts_at: Option<DateTime<Utc>>,
+    ends_at: Option<DateTime<Utc>>,
+    doctor: Option<PersonId>,
+    zone: Option<Zone>,
+    mode: Option<String>,
+    place: Option<Option<String>>,
+    meeting_url: Option<Option<String>>,
+}
+
+impl Said {
+    fn read(fields: &mut Fields, now: DateTime<Utc>) -> Self {
+        let said = Self {
+            starts_at: fields.set("starts_at"),
+            ends_at: fields.set("ends_at"),
+            doctor: fields.set("doctor_id"),
+            zone: fields.set("zone"),
+            mode: fields.set("mode"),
+            place: fields.change("place"),
+            meeting_url: fields.change("meeting_url"),
+        };
+        for (name, at) in [("starts_at", said.starts_at), ("ends_at", said.ends_at)] {
+            if at.is_some_and(|at| at.second() != 0 || at.nanosecond() != 0) {
+                fields.wrong(name, "must be a whole minute");
+            } else if at.is_some_and(|at| at > now + FARTHEST) {
+                fields.wrong(name, "is too far ahead: five years at most");
+            }
+        }
+        one_of(fields, "mode", said.mode.as_deref(), &MODES);
+        fields.check_length("place", said.place.iter().flatten().next().map(String::as_str), 300);
+        if let Some(Some(url)) = &said.meeting_url {
+            let fine = url::Url::parse(url).is_ok_and(|url| url.scheme() == "https" && url.username().is_empty());
+            if !fine || url.len() > 1000 {
+                fields.wrong("meeting_url", "must be an https address of 1000 characters at most");
+            }
+        }
+        if said.mode.as_deref() == Some("in_person") && matches!(said.meeting_url, Some(Some(_))) {
+            fields.wrong("meeting_url", "has a meaning only when the mode is virtual");
+        }
+        said
+    }
+}
+
+async fn book(access: Access, State(app): State<App>, body: JsonBody) -> Result<Response, Problem> {
+    let tenant = access.allow(TokenScope::AppointmentsWrite)?;
+    let mut fields = body.fields()?;
+    let patient = fields.required::<PersonId>("patient_id");
+    let kind = fields.optional::<String>("kind");
+    one_of(&mut fields, "kind", kind.as_deref(), &KINDS);
+    let said = Said::read(&mut fields, app.ctx.clock.now());
+    for (name, missing) in [
+        ("doctor_id", said.doctor.is_none()),
+        ("starts_at", said.starts_at.is_none()),
+        ("ends_at", said.ends_at.is_none()),
+    ] {
+        if missing && !fields.is_wrong(name) {
+            fields.wrong(name, "is needed");
+        }
+    }
+    let mode = said.mode.unwrap_or_else(|| "in_person".to_owned());
+    if mode == "in_person" && matches!(said.meeting_url, Some(Some(_))) && !fields.is_wrong("meeting_url") {
+        fields.wrong("meeting_url", "has a meaning only when the mode is virtual");
+    }
+    fields.finish()?;
+    let (Some(patient), Some(doctor), Some(starts_at), Some(ends_at)) =
+        (patient, said.doctor, said.starts_at, said.ends_at)
+    else {
+        return Err(Problem::internal("a required field was missing and not recorded"));
+    };
+    let booking = Booking {
+        patient,
+        doctor,
+        starts_at,
+        ends_at,
+        zone: said.zone,
+        kind: kind.unwrap_or_else(|| "other".to_owned()),
+        mode,
+        place: said.place.flatten(),
+        meeting_url: said.meeting_url.flatten(),
+    };
+    let Open { mut tx, visit } = visits::book(&app.ctx, tenant.org(), booking, AppointmentMail::make).await?;
+    let detail = json!({"patient": visit.patient, "doctor": visit.doctor});
+    tenant.audit(&app, &mut tx, "appointment.booked", "appointment", visit.id.0, detail).await?;
+    tx.commit().await?;
+    let location = format!("{}/v1/appointments/{}", app.base_path, visit.id);
+    Ok(created(&location, visit.version, &Shown::from(visit)))
+}
+
+/// Opens a visit for a change of the version that the request means, by `version` in its body or by `If-Match`.
+async fn open(
+    app: &App,
+    tenant: &Tenant,
+    id: AppointmentId,
+    headers: &HeaderMap,
+    said: Option<i32>,
+) -> Result<Open, Problem> {
+    let header = if_match(headers)?;
+    match visits::to_change(&app.ctx, tenant.org(), id, said.or(header)).await {
+        Err(VisitError::Version(now)) if said.is_none() => Err(Problem::version_mismatch(now)),
+        other => Ok(other?),
+    }
+}
+
+/// Adds the audit entry of what was done, commits, and shows the visit as it is now.
+async fn close(app: &App, tenant: &Tenant, open: Open, done: Option<&'static str>) -> Result<Response, Problem> {
+    let Open { mut tx, visit } = open;
+    if let Some(action) = done {
+        let detail = json!({"version": visit.version, "sequence": visit.sequence, "reason": visit.cancel_reason});
+        tenant.audit(app, &mut tx, action, "appointment", visit.id.0, detail).await?;
+    }
+    tx.commit().await?;
+    Ok(versioned(visit.version, &Shown::from(visit)))
+}
+
+/// Gives a visit another time, place or doctor. The time that it has already changes nothing.
+async fn move_(
+    access: Access,
+    State(app): State<App>,
+    Id(id): Id<AppointmentId>,
+    headers: HeaderMap,
+    body: JsonBody,
+) -> Result<Response, Problem> {
+    let tenant = access.allow(TokenScope::AppointmentsWrite)?;
+    let mut fields = body.fields()?;
+    let version = fields.optional::<i32>("version");
+    let said = Said::read(&mut fields, app.ctx.clock.now());
+    fields.finish()?;
+    let to = Change {
+        starts_at: said.starts_at,
+        ends_at: said.ends_at,
+        doctor: said.doctor,
+        zone: said.zone,
+        mode: said.mode,
+        place: said.place,
+        meeting_url: said.meeting_url,
+    };
+    let mut open = open(&app, &tenant, id, &headers, version).await?;
+    let moved = open.move_to(to, AppointmentMail::make).await?;
+    close(&app, &tenant, open, moved.then_some("appointment.moved")).await
+}
+
+/// Calls a visit off. Twice changes nothing.
+async fn cancel(
+    access: Access,
+    State(app): State<App>,
+    Id(id): Id<AppointmentId>,
+    headers: HeaderMap,
+    body: Option<JsonBody>,
+) -> Result<Response, Problem> {
+    let tenant = access.allow(TokenScope::AppointmentsWrite)?;
+    let mut fields = JsonBody::fields_or_none(body)?;
+    let version = fields.optional::<i32>("version");
+    let reason = fields.optional::<String>("reason").unwrap_or_else(|| "clinic".to_owned());
+    one_of(&mut fields, "reason", Some(&reason), &CANCEL_REASONS);
+    fields.finish()?;
+    let mut open = open(&app, &tenant, id, &headers, version).await?;
+    let cancelled = open.cancel(&reason, AppointmentMail::make).await?;
+    close(&app, &tenant, open, cancelled.then_some("appointment.cancelled")).await
+}
+
+/// Records that the patient said they will come. Twice changes nothing.
+async fn confirm(
+    access: Access,
+    State(app): State<App>,
+    Id(id): Id<AppointmentId>,
+    headers: HeaderMap,
+    body: Option<JsonBody>,
+) -> Result<Response, Problem> {
+    let tenant = access.allow(TokenScope::AppointmentsWrite)?;
+    let mut fields = JsonBody::fields_or_none(body)?;
+    let version = fields.optional::<i32>("version");
+    fields.finish()?;
+    let mut open = open(&app, &tenant, id, &headers, version).await?;
+    let confirmed = open.confirm(AppointmentMail::make).await?;
+    close(&app, &tenant, open, confirmed.then_some("appointment.confirmed")).await
+}

@@ -1,0 +1,183 @@
+//! Visits: booked, moved, confirmed and cancelled, and the mail that each of these causes.
+//!
+//! One rule holds them together: **a mail about a visit is right when the mail server takes it.** A mail is promised under a
+//! shared lock of its visit; a change takes the lock alone, and waits until mails that were promised are settled
+//! ([`to_change`]). So no change commits while a mail of the state before is on its way.
+
+pub mod change;
+pub mod free;
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::ids::{AppointmentId, OrgId};
+use crate::ledger::NewJob;
+use crate::store::visits::Visit;
+use crate::store::{DbError, Tx, visits};
+
+pub use change::{Booking, Change, Open, VisitError, book, to_change};
+
+/// The statuses of a visit, as FHIR names them.
+pub const STATUSES: [&str; 10] = [
+    "proposed",
+    "pending",
+    "booked",
+    "arrived",
+    "fulfilled",
+    "cancelled",
+    "noshow",
+    "entered-in-error",
+    "checked-in",
+    "waitlist",
+];
+/// The kinds of visits.
+pub const KINDS: [&str; 5] = ["new", "follow_up", "check_up", "procedure", "other"];
+/// Where visits take place.
+pub const MODES: [&str; 2] = ["in_person", "virtual"];
+/// Why visits are cancelled.
+pub const CANCEL_REASONS: [&str; 5] = ["patient", "clinic", "doctor_away", "duplicate", "other"];
+
+/// A patient may move a visit until so long before it begins.
+pub const MOVE_UNTIL: TimeDelta = TimeDelta::hours(1);
+/// A patient may cancel a visit until so long before it begins.
+pub const CANCEL_UNTIL: TimeDelta = TimeDelta::minutes(30);
+/// The longest visit.
+pub const LONGEST: TimeDelta = TimeDelta::hours(24);
+
+/// One attempt to send a mail about a visit lasts no longer: a promise that is older binds nobody.
+pub const SEND_LIMIT: Duration = Duration::from_secs(110);
+
+/// The kind of the jobs and messages about visits.
+pub const APPOINTMENT_MAIL: &str = "appointment_mail";
+
+/// What a mail about a visit says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Says {
+    /// It is booked.
+    Booked,
+    /// It takes place at another time or place.
+    Moved,
+    /// It does not take place.
+    Cancelled,
+    /// It is tomorrow.
+    DayBefore,
+    /// It is soon.
+    HourBefore,
+}
+
+impl Says {
+    /// The reminders, with the time before the visit at which each is sent.
+    pub const REMINDERS: [(Self, TimeDelta); 2] =
+        [(Self::DayBefore, TimeDelta::hours(24)), (Self::HourBefore, TimeDelta::hours(1))];
+
+    /// Its word in keys and in the message log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Booked => "booked",
+            Self::Moved => "moved",
+            Self::Cancelled => "cancelled",
+            Self::DayBefore => "day_before",
+            Self::HourBefore => "hour_before",
+        }
+    }
+}
+
+/// One mail about one state of a visit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VisitMail {
+    /// Whose.
+    pub org: OrgId,
+    /// The visit.
+    pub visit: AppointmentId,
+    /// The sequence that it is about: a change of time, place or status makes another, and older mails lapse.
+    pub sequence: i32,
+    /// What it says.
+    pub says: Says,
+}
+
+impl VisitMail {
+    /// What tells it from all others: visit, sequence, word.
+    pub fn key(&self) -> String {
+        format!("{}/{}/{}", self.visit, self.sequence, self.says.as_str())
+    }
+}
+
+/// Makes the job that sends a mail. Jobs are defined outside this crate, so who changes a visit says how.
+pub type MakeJob = fn(VisitMail) -> Result<NewJob, serde_json::Error>;
+
+/// Whether a visit in this status is going to take place.
+pub fn is_open(status: &str) -> bool {
+    matches!(status, "proposed" | "pending" | "booked" | "waitlist")
+}
+
+/// A promise to send that is older than this binds nobody: the attempt that made it is over.
+pub(crate) fn binding() -> TimeDelta {
+    TimeDelta::from_std(SEND_LIMIT + Duration::from_secs(10)).unwrap_or(TimeDelta::MAX)
+}
+
+/// Enqueues the mail that says what happened, and for a visit that is booked its reminders. A reminder whose time is over is
+/// left out: whoever books two hours ahead needs none for the day before.
+///
+/// # Errors
+/// Postgres.
+pub async fn enqueue_mails(tx: &mut Tx, visit: &Visit, says: Option<Says>, job: MakeJob) -> Result<(), DbError> {
+    let now = tx.now();
+    let mut jobs = Vec::with_capacity(3);
+    let mail = |says| VisitMail { org: visit.org, visit: visit.id, sequence: visit.sequence, says };
+    let new = |says| job(mail(says)).map_err(|error| DbError::Encode(error.into()));
+    if let Some(says) = says {
+        jobs.push(new(says)?.expires_at(visit.starts_at));
+    }
+    if visit.status == "booked" {
+        let mut until = visit.starts_at;
+        for (says, before) in Says::REMINDERS.into_iter().rev() {
+            let at = visit.starts_at - before;
+            if at > now {
+                jobs.push(new(says)?.at(at).expires_at(until));
+            }
+            until = at;
+        }
+    }
+    tx.enqueue_all(jobs).await?;
+    Ok(())
+}
+
+/// Ends the waiting mails about a sequence that no longer holds. What runs already sees for itself.
+async fn cancel_older_mails(tx: &mut Tx, visit: &Visit, sequence: i32, why: &str) -> Result<(), DbError> {
+    let now = tx.now();
+    let all = [Says::Booked, Says::Moved, Says::DayBefore, Says::HourBefore];
+    let keys: Vec<String> = all.map(|says| VisitMail { org: visit.org, visit: visit.id, sequence, says }.key()).into();
+    visits::cancel_waiting(tx.conn(), APPOINTMENT_MAIL, &keys, why, now).await
+}
+
+/// Why a mail must not go out, as its visit is at `now`; none: it is right to send it.
+pub fn stale(visit: &Visit, reachable: bool, mail: &VisitMail, now: DateTime<Utc>) -> Option<&'static str> {
+    if visit.sequence != mail.sequence {
+        let cancelled = visit.status == "cancelled";
+        return Some(if cancelled {
+            "the visit is cancelled"
+        } else {
+            "the visit was changed after this mail was planned"
+        });
+    }
+    let fits = match mail.says {
+        Says::Cancelled => visit.status == "cancelled",
+        Says::Booked | Says::Moved => is_open(&visit.status),
+        Says::DayBefore | Says::HourBefore => visit.status == "booked",
+    };
+    if !fits {
+        return Some("the visit is in another status");
+    }
+    if now >= visit.starts_at {
+        return Some("the visit's time has come");
+    }
+    if mail.says == Says::DayBefore && now >= visit.starts_at - TimeDelta::hours(1) {
+        return Some("a later reminder has taken its place");
+    }
+    if !reachable {
+        return Some("the patient is inactive or deceased");
+    }
+    None
+}
