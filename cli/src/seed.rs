@@ -12,7 +12,11 @@ use pulsecal_core::store::Scope;
 use pulsecal_core::store::import::{PersonRow, put_person};
 use pulsecal_core::store::organizations::{self, OrganizationRow};
 use pulsecal_core::store::seed::{self, DemoLadder, DemoPatient};
+use pulsecal_core::time::Zone;
+use pulsecal_core::time::local::resolve;
 use pulsecal_core::tokens;
+use pulsecal_core::visits::{self, Booking, Open, VisitError};
+use pulsecal_jobs::AppointmentMail;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -138,15 +142,21 @@ pub async fn run(what: Seed, out: Output) -> Result<(), Failure> {
     let nudges = nudges.collect::<Result<Vec<_>, _>>();
     let nudges = nudges.map_err(|_| Failure::new("--nudge-after: must be seconds, as in 900,1800"))?;
     let ladder = DemoLadder { nudge_after_seconds: nudges, window_seconds: demo.window };
-    let mut made = 0;
+    let (mut made, mut people) = (0, Vec::new());
     while made < demo.patients {
         let end = demo.patients.min(made + 2000);
         let mut tx = ctx.begin(Scope::Platform).await.map_err(db)?;
         let batch = (made..end).map(|i| patient(&ctx, &demo, i, now)).collect::<Result<Vec<_>, _>>();
         let batch = batch.map_err(|error| Failure::new(error.to_string()))?;
+        people.extend(
+            batch.iter().take(VISITS.len().saturating_sub(people.len())).map(|patient| PersonId(patient.person)),
+        );
         seed::patients(tx.conn(), clinic.id, doctor, &batch, &ladder, now).await.map_err(db)?;
         tx.commit().await.map_err(db)?;
         made = end;
+    }
+    if demo.due_in.is_none() && !demo.unplanned {
+        book_visits(&ctx, clinic.id, PersonId(doctor), &people).await?;
     }
     while !demo.unplanned && planner::plan_due(&ctx, 500).await.map_err(db)?.reminders > 0 {}
     let secret = token.expose();
@@ -164,6 +174,41 @@ pub async fn run(what: Seed, out: Output) -> Result<(), Failure> {
         ops_token.expose()
     );
     out.one(&json!({"organization": clinic.id, "patients": demo.patients, "sign_ins": sign_ins}), &sentence);
+    Ok(())
+}
+
+/// The visits of the first patients, as (days ahead, hour of the clinic's clock, kind, online). Their confirmations, with
+/// invitations where the patient's privacy level allows them, are sent at once.
+const VISITS: [(u64, u32, &str, bool); 6] = [
+    (1, 9, "follow_up", false),
+    (2, 10, "new", true),
+    (3, 14, "check_up", false),
+    (5, 11, "follow_up", true),
+    (8, 15, "procedure", false),
+    (13, 9, "other", false),
+];
+
+async fn book_visits(ctx: &Context, org: OrgId, doctor: PersonId, people: &[PersonId]) -> Result<(), Failure> {
+    let zone: Zone = CLINIC_ZONE.parse().map_err(|_| Failure::new("the clinic's zone is none"))?;
+    let today = zone.local(ctx.clock.now()).date();
+    for (patient, (days, hour, kind, online)) in people.iter().zip(VISITS) {
+        let time = NaiveTime::from_hms_opt(hour, 0, 0).unwrap_or(NaiveTime::MIN);
+        let starts_at = resolve(zone, (today + chrono::Days::new(days)).and_time(time));
+        let booking = Booking {
+            patient: *patient,
+            doctor,
+            starts_at,
+            ends_at: starts_at + TimeDelta::minutes(30),
+            zone: None,
+            kind: kind.into(),
+            mode: if online { "virtual" } else { "in_person" }.into(),
+            place: (!online).then(|| "Lindenstraße 12, first floor".into()),
+            meeting_url: online.then(|| format!("https://meet.example.org/{}", patient.0.simple())),
+        };
+        let refused = |error: VisitError| Failure::new(format!("cannot book a visit: {error}"));
+        let Open { tx, .. } = visits::book(ctx, org, booking, AppointmentMail::make).await.map_err(refused)?;
+        tx.commit().await.map_err(db)?;
+    }
     Ok(())
 }
 

@@ -1,5 +1,8 @@
 //! Visits with the real programs: booked, moved, confirmed, cancelled, and what the mail server sees of it.
 
 mod booking;
+mod calendar;
 mod mails;
+mod pages;
+mod races;
 mod support;
