@@ -28,6 +28,8 @@ pub struct Answer {
 impl Http {
     /// For the server at this address, such as `http://127.0.0.1:8080`.
     pub fn new(base: impl Into<String>) -> Self {
+        // The blob store's HTTP client brings none of its own, and features are for all; whoever was first chose the same.
+        let _chosen = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
             .no_proxy()
             .redirect(redirect::Policy::none())
