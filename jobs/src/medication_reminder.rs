@@ -44,9 +44,7 @@ impl Job for MedicationReminder {
         expires_after: Some(Duration::from_secs(24 * 3600)),
     };
 
-    fn unique_key(&self) -> Option<String> {
-        Some(format!("{}/{}/{}", self.dose, self.ladder, self.step))
-    }
+    // No unique key: the dose itself moves on in the transaction that enqueues this, and the message log has one row for it.
 
     fn organization(&self) -> Option<OrgId> {
         Some(self.org)
