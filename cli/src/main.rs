@@ -1,5 +1,6 @@
 //! `pulsecal`: what an operator types.
 
+mod audit;
 mod console;
 mod dev;
 mod doses;
@@ -87,6 +88,11 @@ enum Command {
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         limit: u32,
     },
+    /// The audit entries: seal, verify, export, roll up.
+    Audit {
+        #[command(subcommand)]
+        what: audit::Audit,
+    },
     /// Used by ./dev up.
     #[command(hide = true)]
     DevSupervise(dev::SuperviseArgs),
@@ -125,6 +131,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Schedules { what } => console::schedules(what.unwrap_or(console::Schedules::List), out).await?,
         Command::Messages { state, limit } => console::messages(state.as_deref(), limit, out).await?,
         Command::Reconcile { limit } => return reconcile::run(limit, out).await,
+        Command::Audit { what } => return audit::run(what, out).await,
         Command::DevSupervise(args) => dev::supervise(args).await.map_err(|error| Failure::new(error.to_string()))?,
     }
     Ok(ExitCode::SUCCESS)

@@ -3,6 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use crate::audit::head::HeadKey;
 use crate::blobs::Blobs;
 use crate::clock::Clock;
 use crate::config::HistoryMonths;
@@ -31,6 +32,8 @@ pub struct Shared {
     pub blobs: Blobs,
     /// Links that work without signing in.
     pub links: Links,
+    /// Signs the heads of the audit chains.
+    pub head_key: HeadKey,
     /// Sends the messages of doses.
     pub doses: Sender<DoseMessage>,
     /// Sends the messages of visits.

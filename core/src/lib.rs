@@ -1,5 +1,6 @@
 //! What every PulseCal process shares: configuration, clock, ledger, belt, store (all SQL), doses, mail.
 
+pub mod audit;
 pub mod belt;
 pub mod blobs;
 pub mod clock;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::head::HeadKey;
 use crate::belt::Belt;
 use crate::blobs::Blobs;
 use crate::clock::Clock;
@@ -156,12 +157,13 @@ pub fn context(config: &Config, kind: &str) -> Result<Context, Failure> {
     };
     let templates = Templates::new()
         .map_err(|error| Failure::new(format!("the templates in this binary do not parse: {error}")))?;
+    let head_key = HeadKey::of(&config.secret_key);
     let links = Links::new(config.secret_key.clone(), &config.public_url);
     let post = Post::new(&db, clock.clone(), mailer, templates.clone(), links.clone(), from);
     let (doses, visits) = (Sender::start(&post), Sender::start(&post));
     let blobs = Blobs::open(&config.blobs, ids).map_err(|problem| Failure::new(format!("BLOB_URL: {problem}")))?;
     let history_months = config.job_history_months;
-    Ok(Context::new(Shared { db, clock, ids, templates, blobs, links, doses, visits, history_months }))
+    Ok(Context::new(Shared { db, clock, ids, templates, blobs, links, head_key, doses, visits, history_months }))
 }
 
 fn listen(stop: CancellationToken) -> Result<tokio::task::JoinHandle<()>, Failure> {

@@ -1,12 +1,16 @@
 //! Every kind of work, one file each, and the one list of them.
 
 mod appointment_mail;
+mod audit_check;
+mod audit_rollup;
 mod keep_history;
 mod materialise_doses;
 mod medication_reminder;
 mod trial;
 
 pub use appointment_mail::AppointmentMail;
+pub use audit_check::AuditCheck;
+pub use audit_rollup::AuditRollup;
 pub use keep_history::KeepHistory;
 pub use materialise_doses::MaterialiseDoses;
 pub use medication_reminder::MedicationReminder;
@@ -21,5 +25,7 @@ pub fn registry() -> Registry {
         .with::<MedicationReminder>()
         .with::<MaterialiseDoses>()
         .with::<KeepHistory>()
+        .with::<AuditRollup>()
+        .with::<AuditCheck>()
         .with::<Trial>()
 }

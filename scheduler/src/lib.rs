@@ -4,6 +4,7 @@ mod dispatch;
 mod gauges;
 mod process;
 mod rescue;
+mod seal;
 mod sweep;
 mod tick;
 

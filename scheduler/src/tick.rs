@@ -37,6 +37,22 @@ const SHIPPED: &[Shipped] = &[
         misfire: "coalesce",
         window_seconds: 604_800,
     },
+    Shipped {
+        name: "audit_rollup",
+        cron: "0 */2 * * * *",
+        zone: "UTC",
+        job_kind: "audit_rollup",
+        misfire: "coalesce",
+        window_seconds: 3600,
+    },
+    Shipped {
+        name: "audit_check",
+        cron: "0 7 * * * *",
+        zone: "UTC",
+        job_kind: "audit_check",
+        misfire: "coalesce",
+        window_seconds: 3600,
+    },
 ];
 
 /// Ships the schedules, and has reminders planned anew after an update of the tz database.

@@ -27,10 +27,11 @@ const FILES: [(&str, &str, &str); 2] = [
 ];
 
 /// The places in the head of each page: path, label, and for whom.
-const PLACES: [(&str, &str, Whom); 5] = [
+const PLACES: [(&str, &str, Whom); 6] = [
     ("/ops", "Overview", Whom::Ops),
     ("/ops/jobs", "Jobs", Whom::Ops),
     ("/ops/schedules", "Schedules", Whom::Ops),
+    ("/ops/audit", "Audit", Whom::Ops),
     ("/staff", "Home", Whom::Staff),
     ("/staff", "Staff", Whom::Ops),
 ];

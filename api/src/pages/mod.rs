@@ -1,5 +1,6 @@
 //! Pages: dose links and the development inbox, which are read without signing in; those of staff and operators, which are not.
 
+mod audit;
 pub(crate) mod desk;
 mod dose;
 mod inbox;
@@ -26,6 +27,7 @@ pub(crate) fn router() -> Router<App> {
         .merge(sign_in::router())
         .merge(desk::router())
         .merge(ops::router())
+        .merge(audit::router())
 }
 
 /// A page from its template, with a policy that lets it load nothing but its own style. `more` is added to the policy.

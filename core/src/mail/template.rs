@@ -42,6 +42,7 @@ pub(super) const SOURCES: &[(&str, &str)] = &embedded![
     "pages/ops_jobs.html",
     "pages/ops_job.html",
     "pages/ops_schedules.html",
+    "pages/ops_audit.html",
 ];
 
 /// Why a template could not be parsed or rendered. Names the template, never what it was given.

@@ -1,5 +1,8 @@
 //! Audit entries: written in the transaction of what they record, never changed.
 
+pub mod chain;
+pub mod rollup;
+
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};

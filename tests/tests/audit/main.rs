@@ -1,0 +1,6 @@
+//! The chain of audit entries and the rollup, with the real programs.
+
+mod chain;
+mod rollup;
+mod support;
+mod tamper;
