@@ -187,7 +187,8 @@ async fn record(
             let now = Seen::read(&app, &token).await?;
             let status =
                 if matches!(why, VisitError::Busy) { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::CONFLICT };
-            now.shown(&app, status, None, None, Some(refusal(&why)))
+            let again = matches!(asked, Asked::MoveTo(_)).then_some(VisitChoice::Move);
+            now.shown(&app, status, again, None, Some(refusal(&why)))
         }
     }
 }

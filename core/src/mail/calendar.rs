@@ -97,7 +97,8 @@ impl Invitation<'_> {
             false => format!("{name}:{}", utc(at)),
         };
         line("BEGIN:VEVENT");
-        line(&format!("UID:{}@{}", self.id, self.organizer.domain()));
+        // Nothing that an operator may change is part of it.
+        line(&format!("UID:{}", self.id));
         line(&format!("SEQUENCE:{}", self.sequence));
         line(&format!("DTSTAMP:{}", utc(self.stamp)));
         line(&time("DTSTART", self.starts_at));

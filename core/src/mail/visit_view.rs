@@ -259,6 +259,11 @@ pub struct VisitForm<'a> {
     pub times: &'a [DateTime<Utc>],
 }
 
+fn one_of_many(at: DateTime<Utc>, facts: &VisitFacts<'_>) -> String {
+    let shown = LocalMoment::new(at, facts.zone, facts.locale).to_string();
+    shown.split_once(" (").map_or(shown.clone(), |(local, _)| local.to_owned())
+}
+
 /// The view of the page `visit`.
 #[derive(Serialize)]
 pub struct VisitPageView {
@@ -274,6 +279,7 @@ pub struct VisitPageView {
     preselected: Option<&'static str>,
     done: Option<String>,
     problem: Option<String>,
+    zone: Option<&'static str>,
     times: Vec<Offered>,
 }
 
@@ -284,9 +290,11 @@ impl VisitPageView {
         let permitted = Permitted::new(facts);
         let times = form.times.iter().filter(|_| permitted.level > 0).map(|at| Offered {
             value: at.timestamp().to_string(),
-            label: LocalMoment::new(*at, facts.zone, facts.locale).to_string(),
+            // The zone is said once, above the list.
+            label: one_of_many(*at, facts),
         });
         Self {
+            zone: (permitted.level > 0).then(|| facts.zone.name()),
             times: times.collect(),
             form_action: form.action.to_owned(),
             form_token: form.token.to_owned(),

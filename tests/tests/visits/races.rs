@@ -79,8 +79,8 @@ async fn nothing_stale_goes_out_in_two_thousand_races() {
     // A server that takes its time at each stage, so that sends are in flight when changes come.
     clinic.smtp.set_faults(
         Faults::default()
-            .share(0.3, Fault::Slow(Stage::Dot, Duration::from_millis(25)))
-            .share(0.3, Fault::Slow(Stage::Data, Duration::from_millis(15))),
+            .share(0.5, Fault::Slow(Stage::Dot, Duration::from_millis(60)))
+            .share(0.3, Fault::Slow(Stage::Data, Duration::from_millis(30))),
     );
     let workers = [clinic.start("pulsecal-worker"), clinic.start("pulsecal-worker")];
     let _scheduler = clinic.start("pulsecal-scheduler");
@@ -156,20 +156,20 @@ async fn nothing_stale_goes_out_in_two_thousand_races() {
                 if wall_of(mail.at) > *committed {
                     stale.push((occurrence.clone(), wall_of(mail.at) - *committed));
                 }
-                close += usize::from((*committed - wall_of(mail.at)).abs() < TimeDelta::milliseconds(60));
+                close += usize::from((*committed - wall_of(mail.at)).abs() < TimeDelta::milliseconds(200));
             }
             Some(more) => panic!("{message} was accepted {} times", more.len()),
         }
         suppressed += usize::from(state == "suppressed");
     }
     println!(
-        "{} changes, {sent} mails accepted, {suppressed} suppressed, {close} accepted within 60 ms before their change, {} refused as busy, \
+        "{} changes, {sent} mails accepted, {suppressed} suppressed, {close} accepted within 200 ms before their change, {} refused as busy, \
          slowest change {:?}",
         all.changed, all.busy, all.slowest
     );
     assert!(stale.is_empty(), "{} stale mails: {:?}", stale.len(), &stale[..stale.len().min(5)]);
     assert_eq!(accepted.values().map(Vec::len).sum::<usize>(), sent, "every accepted mail is in the log");
-    assert!(all.changed > RACES / 3 && close > 50, "these were races");
+    assert!(all.changed > RACES / 3 && close > 0 && suppressed > 0, "these were races");
     assert!(all.slowest < Duration::from_secs(5), "a change waits for a bounded time");
     drop(workers);
 }
