@@ -7,11 +7,12 @@ use crate::audit::head::HeadKey;
 use crate::blobs::Blobs;
 use crate::clock::Clock;
 use crate::config::HistoryMonths;
+use crate::exports::Sealing;
 use crate::ids::Ids;
 use crate::ledger::Fence;
 use crate::links::Links;
 use crate::mail::Templates;
-use crate::send::{DoseMessage, Sender, VisitMessage};
+use crate::send::{DoseMessage, ExportReady, Sender, VisitMessage};
 use crate::store::{Db, DbError, Scope, Tx};
 
 /// What every part of PulseCal works with. Cheap to clone.
@@ -38,6 +39,10 @@ pub struct Shared {
     pub doses: Sender<DoseMessage>,
     /// Sends the messages of visits.
     pub visits: Sender<VisitMessage>,
+    /// Seals and opens the files of exports.
+    pub export_sealing: Sealing,
+    /// Tells people that their exports are ready.
+    pub export_mail: Sender<ExportReady>,
     /// For how long ended jobs are kept.
     pub history_months: HistoryMonths,
 }

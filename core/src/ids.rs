@@ -60,6 +60,8 @@ id! {
     ProcessId,
     /// A row of the message log.
     MessageRowId,
+    /// A report export.
+    ExportId,
     /// An API token (the row, not the secret).
     TokenId,
     /// What made something happen: an HTTP request, a run of the command line, a round of a scheduler's loop.

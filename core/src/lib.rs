@@ -7,6 +7,7 @@ pub mod clock;
 pub mod config;
 pub mod context;
 pub mod doses;
+pub mod exports;
 pub mod fhir;
 pub mod ids;
 pub mod imports;

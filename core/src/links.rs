@@ -8,11 +8,12 @@ use sha2::Sha256;
 use uuid::Uuid;
 
 use crate::config::Secret;
-use crate::ids::{AppointmentId, OccurrenceId, OrgId};
+use crate::ids::{AppointmentId, ExportId, OccurrenceId, OrgId};
 
 const VERSION: u8 = 1;
 const FOR_DOSE: u8 = b'd';
 const FOR_VISIT: u8 = b'a';
+const FOR_EXPORT: u8 = b'e';
 const BODY: usize = 2 + 16 + 16 + 8;
 const MAC: usize = 16;
 
@@ -32,6 +33,16 @@ pub struct VisitLink {
     pub org: OrgId,
     /// Which visit.
     pub visit: AppointmentId,
+}
+
+/// What the link of an export's file stands for. It opens nothing by itself: whoever brings it must be signed in as the one
+/// who asked for the export.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExportLink {
+    /// Whose.
+    pub org: OrgId,
+    /// Which export.
+    pub export: ExportId,
 }
 
 /// Why a link does not work.
@@ -75,6 +86,11 @@ impl Links {
         self.token(FOR_VISIT, link.org, link.visit.0, until)
     }
 
+    /// The token of an export's file, good until `until`.
+    pub fn export_token(&self, link: ExportLink, until: DateTime<Utc>) -> String {
+        self.token(FOR_EXPORT, link.org, link.export.0, until)
+    }
+
     fn token(&self, of: u8, org: OrgId, subject: Uuid, until: DateTime<Utc>) -> String {
         let mut bytes = Vec::with_capacity(BODY + MAC);
         bytes.extend_from_slice(&[VERSION, of]);
@@ -101,6 +117,28 @@ impl Links {
     /// `PUBLIC_URL` is none; it was checked at start.
     pub fn visit_page(&self, link: VisitLink, until: DateTime<Utc>) -> Result<url::Url, url::ParseError> {
         url::Url::parse(&format!("{}/p/a/{}", self.public_url, self.visit_token(link, until)))
+    }
+
+    /// Where an export's file is fetched.
+    pub fn export_file(&self, link: ExportLink, until: DateTime<Utc>) -> String {
+        format!("{}/files/e/{}", self.public_url, self.export_token(link, until))
+    }
+
+    /// The address of a page that one signs in for.
+    ///
+    /// # Errors
+    /// `PUBLIC_URL` is none; it was checked at start.
+    pub fn page(&self, path: &str) -> Result<url::Url, url::ParseError> {
+        url::Url::parse(&format!("{}{path}", self.public_url))
+    }
+
+    /// Reads the token of an export's file.
+    ///
+    /// # Errors
+    /// Forged or expired.
+    pub fn read_export(&self, token: &str, now: DateTime<Utc>) -> Result<ExportLink, LinkError> {
+        let (org, export) = self.read(FOR_EXPORT, token, now)?;
+        Ok(ExportLink { org, export: ExportId(export) })
     }
 
     /// Reads the token of a dose.
@@ -168,6 +206,11 @@ mod tests {
         let (of_visit, of_dose) = (links().visit_token(visit, until), links().dose_token(link(), until));
         assert_eq!(links().read_visit(&of_visit, DateTime::UNIX_EPOCH), Ok(visit));
         assert_eq!(links().read_dose(&of_visit, DateTime::UNIX_EPOCH), Err(LinkError::Forged));
+        let export = ExportLink { org: OrgId(Uuid::from_u128(7)), export: ExportId(Uuid::from_u128(9)) };
+        let of_export = links().export_token(export, until);
+        assert_eq!(links().read_export(&of_export, DateTime::UNIX_EPOCH), Ok(export));
+        assert_eq!(links().read_export(&of_export, until), Err(LinkError::Expired));
+        assert_eq!(links().read_export(&of_visit, DateTime::UNIX_EPOCH), Err(LinkError::Forged));
         assert_eq!(links().read_visit(&of_dose, DateTime::UNIX_EPOCH), Err(LinkError::Forged));
     }
 

@@ -12,6 +12,7 @@ use crate::blobs::Blobs;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::context::{Context, Shared};
+use crate::exports::Sealing;
 use crate::ids::{Ids, ProcessId};
 use crate::links::Links;
 use crate::mail::{EmailAddress, SmtpConfig, SmtpTransport, Templates};
@@ -162,8 +163,24 @@ pub fn context(config: &Config, kind: &str) -> Result<Context, Failure> {
     let post = Post::new(&db, clock.clone(), mailer, templates.clone(), links.clone(), from);
     let (doses, visits) = (Sender::start(&post), Sender::start(&post));
     let blobs = Blobs::open(&config.blobs, ids).map_err(|problem| Failure::new(format!("BLOB_URL: {problem}")))?;
+    let export_sealing =
+        Sealing::new(&config.secret_key).map_err(|problem| Failure::new(format!("SECRET_KEY: {problem}")))?;
+    let export_mail = Sender::start(&post);
     let history_months = config.job_history_months;
-    Ok(Context::new(Shared { db, clock, ids, templates, blobs, links, head_key, doses, visits, history_months }))
+    Ok(Context::new(Shared {
+        db,
+        clock,
+        ids,
+        templates,
+        blobs,
+        links,
+        head_key,
+        doses,
+        visits,
+        export_sealing,
+        export_mail,
+        history_months,
+    }))
 }
 
 fn listen(stop: CancellationToken) -> Result<tokio::task::JoinHandle<()>, Failure> {

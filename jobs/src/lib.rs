@@ -3,17 +3,23 @@
 mod appointment_mail;
 mod audit_check;
 mod audit_rollup;
+mod export_ready;
+mod export_report;
 mod keep_history;
 mod materialise_doses;
 mod medication_reminder;
+mod sweep_exports;
 mod trial;
 
 pub use appointment_mail::AppointmentMail;
 pub use audit_check::AuditCheck;
 pub use audit_rollup::AuditRollup;
+pub use export_ready::ExportReadyMail;
+pub use export_report::ExportReport;
 pub use keep_history::KeepHistory;
 pub use materialise_doses::MaterialiseDoses;
 pub use medication_reminder::MedicationReminder;
+pub use sweep_exports::SweepExports;
 pub use trial::{Does, Trial};
 
 use pulsecal_core::ledger::Registry;
@@ -24,6 +30,9 @@ pub fn registry() -> Registry {
         .with::<AppointmentMail>()
         .with::<MedicationReminder>()
         .with::<MaterialiseDoses>()
+        .with::<ExportReport>()
+        .with::<ExportReadyMail>()
+        .with::<SweepExports>()
         .with::<KeepHistory>()
         .with::<AuditRollup>()
         .with::<AuditCheck>()

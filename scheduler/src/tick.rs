@@ -53,6 +53,14 @@ const SHIPPED: &[Shipped] = &[
         misfire: "coalesce",
         window_seconds: 3600,
     },
+    Shipped {
+        name: "sweep_exports",
+        cron: "30 * * * * *",
+        zone: "UTC",
+        job_kind: "sweep_exports",
+        misfire: "coalesce",
+        window_seconds: 3600,
+    },
 ];
 
 /// Ships the schedules, and has reminders planned anew after an update of the tz database.

@@ -10,6 +10,8 @@ use super::calendar::CalendarPart;
 
 /// The kind of the mail that reminds of a dose.
 pub const MEDICATION_REMINDER: &str = "medication_reminder";
+/// The kind of the mail that says that an export is ready.
+pub const EXPORT_READY: &str = "export_ready";
 
 macro_rules! embedded {
     ($($name:literal),* $(,)?) => {
@@ -24,6 +26,9 @@ pub(super) const SOURCES: &[(&str, &str)] = &embedded![
     "mail/appointment_mail/subject.txt",
     "mail/appointment_mail/body.txt",
     "mail/appointment_mail/body.html",
+    "mail/export_ready/subject.txt",
+    "mail/export_ready/body.txt",
+    "mail/export_ready/body.html",
     "mail/medication_reminder/subject.txt",
     "mail/medication_reminder/body.txt",
     "mail/medication_reminder/body.html",

@@ -3,6 +3,7 @@
 
 mod batch;
 mod dose;
+mod export;
 mod mailer;
 mod message;
 mod path;
@@ -10,6 +11,7 @@ mod visit;
 
 pub use batch::Batcher;
 pub use dose::{DoseMessage, dose_facts};
+pub use export::{ExportReady, ReadyExport};
 pub use mailer::Mailer;
 pub use message::{About, Category, Content, Desk, Message, Reached, Recipient};
 pub use path::{Post, Sender};

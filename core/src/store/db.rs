@@ -11,6 +11,7 @@ use crate::belt::Belt;
 use crate::clock::Clock;
 use crate::ids::{Ids, JobId, OrgId};
 use crate::ledger::{Enqueued, Job, JobError, NewJob, Priority, Queue};
+use crate::store::export_rows::{self, Snapshot};
 use crate::store::jobs;
 
 /// What can go wrong with Postgres.
@@ -114,6 +115,17 @@ impl Db {
             }
         };
         Ok(Tx { inner: tx, now: self.clock.now(), belt: self.belt.clone(), ids: self.ids, due: Vec::new() })
+    }
+
+    /// One moment of an organization's rows, for as long as it is held. Its connection is its own; no statement on it takes
+    /// longer than `longest`.
+    ///
+    /// # Errors
+    /// Postgres is away.
+    pub async fn snapshot(&self, org: OrgId, longest: Duration) -> Result<Snapshot, DbError> {
+        let mut conn = self.app.acquire().await?.detach();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(export_rows::begins(&listed(&[org]), longest))).execute(&mut conn).await?;
+        Snapshot::take(conn).await
     }
 
     /// The belt that [`Tx::commit`] pushes to.

@@ -5,6 +5,8 @@ pub mod console;
 pub mod control;
 mod db;
 pub mod doses;
+pub mod export_rows;
+pub mod exports;
 pub mod feed;
 pub mod finish;
 pub mod history;
