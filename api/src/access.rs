@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::exports::Owner;
 use crate::problem::Problem;
 
 /// Whoever sent the request's token. What they may do is asked with [`Access::allow`], which is also the only way to a
@@ -40,6 +41,8 @@ pub(crate) fn ceiling(role: Role) -> &'static [TokenScope] {
             S::AppointmentsWrite,
             S::MessagesRead,
             S::JobsRead,
+            S::ExportsRead,
+            S::ExportsWrite,
         ],
         Role::Receptionist => {
             &[S::PatientsRead, S::PatientsWrite, S::AppointmentsRead, S::AppointmentsWrite, S::MessagesRead]
@@ -113,6 +116,12 @@ impl Tenant {
     /// The organization.
     pub(crate) fn org(&self) -> OrgId {
         self.0.org
+    }
+
+    /// Who asks, for what belongs to one person.
+    pub(crate) fn owner(&self) -> Owner {
+        let actor = Actor::Person { id: self.0.person, role: self.0.role, request: self.0.request };
+        Owner { org: self.0.org, person: self.0.person, actor }
     }
 
     /// A transaction that sees this organization and no other.

@@ -10,11 +10,13 @@ use pulsecal_core::config::Config;
 use pulsecal_core::context::Context;
 use pulsecal_core::ledger::Registry;
 use pulsecal_core::telemetry::Health;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::attempts::Attempts;
 use crate::pages::SeenLately;
+use crate::exports::{Live, MOST_DOWNLOADS};
 use crate::problem::Problem;
 use crate::{health, layers, pages, routes};
 
@@ -37,6 +39,10 @@ pub(crate) struct Shared {
     pub(crate) stop: CancellationToken,
     /// Renders the metrics.
     pub(crate) metrics: Box<dyn Fn() -> String + Send + Sync>,
+    /// Who listens to which export.
+    pub(crate) live: Live,
+    /// Turns for sending files.
+    pub(crate) downloads: Arc<Semaphore>,
     /// The development inbox may be seen: there is no mail server, and only this machine can ask.
     pub(crate) inbox_open: bool,
     /// The path under which `PUBLIC_URL` has the pages; empty for the root.
@@ -80,6 +86,8 @@ impl App {
             health,
             stop,
             metrics,
+            live: Live::default(),
+            downloads: Arc::new(Semaphore::new(MOST_DOWNLOADS)),
             inbox_open: config.smtp_url.is_none() && config.bind.ip().is_loopback(),
             base_path: public.as_ref().map_or_else(String::new, |url| url.path().trim_end_matches('/').to_owned()),
             public_host: public.as_ref().and_then(|url| url.host_str()).unwrap_or_default().to_owned(),
@@ -106,6 +114,7 @@ fn is_this_machine(url: &url::Url) -> bool {
 pub(crate) fn router(app: App) -> Router {
     Router::new()
         .nest("/v1", routes::v1())
+        .merge(routes::files::router())
         .merge(pages::router())
         .merge(health::router())
         .fallback(async || Problem::not_found("There is nothing at this address."))
@@ -183,6 +192,12 @@ mod tests {
             ("POST", format!("/v1/appointments/{id}/confirm")),
             ("GET", "/v1/messages".to_owned()),
             ("GET", "/v1/jobs".to_owned()),
+            ("GET", "/v1/exports".to_owned()),
+            ("POST", "/v1/exports".to_owned()),
+            ("GET", format!("/v1/exports/{id}")),
+            ("DELETE", format!("/v1/exports/{id}")),
+            ("GET", format!("/v1/exports/{id}/events")),
+            ("GET", format!("/v1/exports/{id}/download")),
         ] {
             for token in [None, Some("Bearer pc_live_short"), Some("Basic YTpi"), Some("Bearer")] {
                 let request = Request::builder().method(method).uri(&path);

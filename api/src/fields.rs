@@ -154,6 +154,22 @@ impl Fields {
         self.change(name).flatten()
     }
 
+    /// The fields of an object within; none are there when it is absent. [`Fields::take_in`] ends the reading of it.
+    pub(crate) fn object(&mut self, name: &str) -> Self {
+        let map = self.optional::<Map<String, Value>>(name).unwrap_or_default();
+        Self { map, errors: Vec::new() }
+    }
+
+    /// All of an object within was read: what is left of it, and what was wrong, is on record under its name.
+    pub(crate) fn take_in(&mut self, name: &str, inner: Self) {
+        for error in inner.errors {
+            self.wrong(format!("{name}.{}", error.field), error.message);
+        }
+        for unknown in inner.map.keys().take(20) {
+            self.wrong(format!("{name}.{unknown}"), "is not a field of this request");
+        }
+    }
+
     /// Puts something wrong on record.
     pub(crate) fn wrong(&mut self, field: impl Into<String>, message: impl Into<String>) {
         let cut = |text: String| text.chars().take(MESSAGE_LIMIT).collect();

@@ -3,6 +3,7 @@
 mod access;
 mod app;
 mod attempts;
+mod exports;
 mod fields;
 mod health;
 mod layers;

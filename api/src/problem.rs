@@ -157,6 +157,19 @@ impl Problem {
         )
     }
 
+    /// 416: the part that is asked for is not there.
+    pub(crate) fn no_such_range(size: u64) -> Self {
+        let detail = format!("The file has {size} bytes.");
+        Self::new(StatusCode::RANGE_NOT_SATISFIABLE, "no_such_range", "There is no such part", detail)
+            .with_header(header::CONTENT_RANGE, &format!("bytes */{size}"))
+    }
+
+    /// 429: not so many at a time.
+    pub(crate) fn too_many(detail: impl Into<String>, retry_after_seconds: u32) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many", "Too many at a time", detail)
+            .with_header(header::RETRY_AFTER, &retry_after_seconds.to_string())
+    }
+
     /// 422: fields are wrong.
     pub(crate) fn fields(errors: Vec<FieldError>) -> Self {
         let detail = match errors.as_slice() {

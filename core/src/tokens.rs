@@ -44,6 +44,10 @@ pub enum TokenScope {
     JobsRead,
     /// Retry, cancel, pause and run now, for the whole platform. Only with the role `ops`.
     OpsWrite,
+    /// Look at one's own exports and fetch their files.
+    ExportsRead,
+    /// Ask for exports, and cancel them.
+    ExportsWrite,
 }
 
 impl TokenScope {
@@ -60,6 +64,8 @@ impl TokenScope {
         Self::MessagesRead,
         Self::JobsRead,
         Self::OpsWrite,
+        Self::ExportsRead,
+        Self::ExportsWrite,
     ];
 
     /// Its name, as in `patients:read`.
@@ -76,6 +82,8 @@ impl TokenScope {
             Self::MessagesRead => "messages:read",
             Self::JobsRead => "jobs:read",
             Self::OpsWrite => "ops:write",
+            Self::ExportsRead => "exports:read",
+            Self::ExportsWrite => "exports:write",
         }
     }
 }

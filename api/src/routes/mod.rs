@@ -1,6 +1,8 @@
 //! The JSON API under `/v1`: one file for each resource.
 
 mod appointments;
+mod exports;
+pub(crate) mod files;
 mod jobs;
 mod messages;
 mod occurrences;
@@ -32,6 +34,7 @@ pub(crate) fn v1() -> Router<App> {
         .merge(occurrences::router())
         .merge(appointments::router())
         .merge(messages::router())
+        .merge(exports::router())
         .merge(jobs::router())
 }
 

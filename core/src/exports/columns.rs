@@ -91,6 +91,20 @@ columns! {
     Version = "version", Number, 8;
 }
 
+impl Column {
+    /// The columns of an export when none are asked for.
+    pub const USUAL: [Self; 8] = [
+        Self::StartsAt,
+        Self::EndsAt,
+        Self::Status,
+        Self::Kind,
+        Self::Mode,
+        Self::Place,
+        Self::PatientName,
+        Self::DoctorName,
+    ];
+}
+
 /// There is no column of that name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no column {given:?}; the columns are {}", Column::ALL.iter().map(|column| column.as_str()).collect::<Vec<_>>().join(", "))]

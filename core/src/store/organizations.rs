@@ -63,3 +63,11 @@ pub async fn all(conn: &mut PgConnection) -> Result<Vec<OrganizationRow>, DbErro
     .fetch_all(conn)
     .await
 }
+
+/// The zone of an organization.
+///
+/// # Errors
+/// Postgres, or no such organization.
+pub async fn zone(conn: &mut PgConnection, org: OrgId) -> Result<String, DbError> {
+    sqlx::query_scalar!("SELECT zone FROM organizations WHERE org_id = $1", org.0).fetch_one(conn).await
+}

@@ -1,0 +1,163 @@
+//! `/v1/exports`: files of rows, written in the background.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use pulsecal_core::exports::{Column, CsvOptions, Delimiter, Filters, Format, Spec, States};
+use pulsecal_core::ids::{ExportId, PersonId};
+use pulsecal_core::store::exports as store;
+use pulsecal_core::store::listing::Before;
+use pulsecal_core::time::Zone;
+use pulsecal_core::tokens::TokenScope;
+
+use crate::access::Access;
+use crate::app::App;
+use crate::exports::{self, Asked, view};
+use crate::fields::{Fields, JsonBody};
+use crate::paging::{self, Wanted};
+use crate::params::{Id, Params};
+use crate::problem::Problem;
+
+/// When to look again, in seconds.
+const LOOK_AGAIN: &str = "2";
+
+/// The routes.
+pub(super) fn router() -> Router<App> {
+    Router::new()
+        .route("/exports", get(list).post(ask))
+        .route("/exports/{id}", get(one).delete(cancel))
+        .route("/exports/{id}/events", get(events))
+        .route("/exports/{id}/download", get(download))
+}
+
+async fn ask(access: Access, State(app): State<App>, body: JsonBody) -> Result<Response, Problem> {
+    let owner = access.allow(TokenScope::ExportsWrite)?.owner();
+    let asked = read(body.fields()?)?;
+    let id = exports::ask(&app, &owner, asked).await?;
+    let shown = view(&app, exports::one(&app, &owner, id).await?);
+    let headers = [(header::LOCATION, format!("/v1/exports/{id}")), (header::RETRY_AFTER, LOOK_AGAIN.to_owned())];
+    Ok((StatusCode::ACCEPTED, headers, axum::Json(shown)).into_response())
+}
+
+async fn list(access: Access, State(app): State<App>, mut params: Params) -> Result<Response, Problem> {
+    let tenant = access.allow(TokenScope::ExportsRead)?;
+    let wanted: Wanted<Before> = paging::wanted(&mut params);
+    params.finish()?;
+    let owner = tenant.owner();
+    let mut tx = tenant.begin(&app).await?;
+    let rows = store::list(tx.conn(), owner.org, owner.person, wanted.after, wanted.rows).await?;
+    tx.commit().await?;
+    let place = |row: &store::Export| Before { at: row.created_at, id: row.id.0 };
+    Ok(wanted.page(rows, place, |row| view(&app, row)).into_response())
+}
+
+async fn one(access: Access, State(app): State<App>, Id(id): Id<ExportId>) -> Result<Response, Problem> {
+    let owner = access.allow(TokenScope::ExportsRead)?.owner();
+    let export = exports::one(&app, &owner, id).await?;
+    let over = export.is_over();
+    let mut response = axum::Json(view(&app, export)).into_response();
+    if !over {
+        response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static(LOOK_AGAIN));
+    }
+    Ok(response)
+}
+
+async fn cancel(access: Access, State(app): State<App>, Id(id): Id<ExportId>) -> Result<Response, Problem> {
+    let owner = access.allow(TokenScope::ExportsWrite)?.owner();
+    exports::cancel(&app, &owner, id).await?;
+    Ok(axum::Json(view(&app, exports::one(&app, &owner, id).await?)).into_response())
+}
+
+async fn events(access: Access, State(app): State<App>, Id(id): Id<ExportId>) -> Result<Response, Problem> {
+    let owner = access.allow(TokenScope::ExportsRead)?.owner();
+    exports::events(app, owner, id).await
+}
+
+async fn download(
+    access: Access,
+    State(app): State<App>,
+    Id(id): Id<ExportId>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let owner = access.allow(TokenScope::ExportsRead)?.owner();
+    exports::file(&app, &owner, id, &method, &headers).await
+}
+
+/// Reads what is asked for, and names all that is wrong with it.
+fn read(mut fields: Fields) -> Result<Asked, Problem> {
+    let report: Option<String> = fields.optional("report");
+    if report.is_some_and(|report| report != "appointments") {
+        fields.wrong("report", "must be appointments");
+    }
+    let format = fields.required::<String>("format").and_then(|name| parsed::<Format>(&mut fields, "format", &name));
+    let columns = columns(&mut fields);
+    let zone: Option<String> = fields.optional("zone");
+    let zone = zone.and_then(|name| parsed::<Zone>(&mut fields, "zone", &name));
+    let filters = filters(&mut fields);
+    let csv = csv_options(&mut fields);
+    fields.finish()?;
+    let spec = Spec {
+        format: format.ok_or_else(|| Problem::field("format", "is needed"))?,
+        columns,
+        filters,
+        zone: zone.unwrap_or(Zone::UTC),
+        csv,
+    };
+    Ok(Asked { spec, zone })
+}
+
+fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(fields: &mut Fields, name: &str, text: &str) -> Option<T> {
+    text.parse().map_err(|error: T::Err| fields.wrong(name, error.to_string())).ok()
+}
+
+fn columns(fields: &mut Fields) -> Vec<Column> {
+    let Some(names) = fields.optional::<Vec<String>>("columns") else { return Column::USUAL.to_vec() };
+    let mut columns = Vec::new();
+    for name in names.iter().take(100) {
+        let Some(column) = parsed::<Column>(fields, "columns", name) else { continue };
+        if columns.contains(&column) {
+            fields.wrong("columns", format!("names {column} twice"));
+        } else {
+            columns.push(column);
+        }
+    }
+    if names.is_empty() || names.len() > 100 {
+        fields.wrong("columns", "must name 1 column at least, and each once");
+    }
+    columns
+}
+
+fn filters(fields: &mut Fields) -> Filters {
+    let mut given = fields.object("filters");
+    let filters = Filters {
+        from: given.optional("from"),
+        to: given.optional("to"),
+        doctor: given.optional::<PersonId>("doctor"),
+        patient: given.optional::<PersonId>("patient"),
+        status: given.optional("status").unwrap_or_default(),
+    };
+    if filters.status.iter().any(|status| !States::ALL.contains(&status.as_str())) {
+        given.wrong("status", format!("must be among {}", States::ALL.join(", ")));
+    }
+    if matches!((filters.from, filters.to), (Some(from), Some(to)) if from >= to) {
+        given.wrong("to", "must be later than from");
+    }
+    fields.take_in("filters", given);
+    filters
+}
+
+fn csv_options(fields: &mut Fields) -> CsvOptions {
+    let mut given = fields.object("csv");
+    let usual = CsvOptions::default();
+    let delimiter = given.optional::<String>("delimiter");
+    let options = CsvOptions {
+        bom: given.optional("bom").unwrap_or(usual.bom),
+        delimiter: delimiter.and_then(|name| parsed::<Delimiter>(&mut given, "delimiter", &name)).unwrap_or_default(),
+        guard: given.optional("guard").unwrap_or(usual.guard),
+    };
+    fields.take_in("csv", given);
+    options
+}
