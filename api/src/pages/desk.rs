@@ -21,9 +21,10 @@ const REFERRER: &str = "same-origin";
 const FOREVER: &str = "public, max-age=31536000, immutable";
 
 /// The files that pages load: name, media type, content.
-const FILES: [(&str, &str, &str); 2] = [
+const FILES: [(&str, &str, &str); 3] = [
     ("desk.css", "text/css; charset=utf-8", include_str!("../../assets/desk.css")),
     ("desk.js", "text/javascript; charset=utf-8", include_str!("../../assets/desk.js")),
+    ("exports.js", "text/javascript; charset=utf-8", include_str!("../../assets/exports.js")),
 ];
 
 /// The places in the head of each page: path, label, and for whom.
@@ -33,6 +34,7 @@ const PLACES: [(&str, &str, Whom); 6] = [
     ("/ops/schedules", "Schedules", Whom::Ops),
     ("/ops/audit", "Audit", Whom::Ops),
     ("/staff", "Home", Whom::Staff),
+    ("/staff/exports", "Exports", Whom::Staff),
     ("/staff", "Staff", Whom::Ops),
 ];
 
@@ -61,7 +63,7 @@ async fn asset(Path(name): Path<String>) -> Result<Response, Problem> {
 }
 
 /// The address of a file, which changes with its content.
-fn asset_url(app: &App, name: &str) -> String {
+pub(super) fn asset_url(app: &App, name: &str) -> String {
     let text = FILES.iter().find(|(known, ..)| *known == name).map_or("", |(_, _, text)| text);
     format!("{}/assets/{name}?v={}", app.base_path, &fingerprint(&[text])[..12])
 }

@@ -3,6 +3,7 @@
 mod audit;
 pub(crate) mod desk;
 mod dose;
+mod exports;
 mod inbox;
 mod ops;
 pub(crate) mod session;
@@ -28,6 +29,7 @@ pub(crate) fn router() -> Router<App> {
         .merge(desk::router())
         .merge(ops::router())
         .merge(audit::router())
+        .merge(exports::router())
 }
 
 /// A page from its template, with a policy that lets it load nothing but its own style. `more` is added to the policy.

@@ -200,6 +200,11 @@ impl<P: Person + FromRequestParts<App, Rejection = Refused>> FromRequest<App> fo
 }
 
 impl<P> Sent<P> {
+    /// The values of all fields of that name.
+    pub(crate) fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.fields.iter().filter(move |(given, _)| given == name).map(|(_, value)| value.as_str())
+    }
+
     /// A field's value; the first of that name.
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str())

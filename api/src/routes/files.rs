@@ -1,8 +1,9 @@
 //! `/files/e/…`: files behind signed links. The link alone opens nothing: whoever brings it must be who it was made for.
 
 use axum::Router;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, Method};
+use axum::extract::{FromRequestParts, Path, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, header};
 use axum::response::Response;
 use axum::routing::get;
 use pulsecal_core::links::LinkError;
@@ -10,7 +11,8 @@ use pulsecal_core::tokens::TokenScope;
 
 use crate::access::Access;
 use crate::app::App;
-use crate::exports;
+use crate::exports::{self, Owner};
+use crate::pages::session::{Refused, SignedIn};
 use crate::problem::Problem;
 
 /// The route.
@@ -19,19 +21,35 @@ pub(crate) fn router() -> Router<App> {
 }
 
 async fn export(
-    access: Access,
+    Either(owner): Either,
     State(app): State<App>,
     Path(token): Path<String>,
     method: Method,
     headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let owner = access.allow(TokenScope::ExportsRead)?.owner();
-    let link = app.ctx.links.read_export(&token, app.ctx.clock.now()).map_err(|error| match error {
+) -> Result<Response, Refused> {
+    let link = app.ctx.links.read_export(&token, app.ctx.clock.now()).map_err(|error: LinkError| match error {
         LinkError::Forged => Problem::link_unknown(),
         LinkError::Expired => Problem::link_expired(),
     })?;
     if (link.org, link.owner) != (owner.org, owner.person) {
-        return Err(Problem::link_unknown());
+        return Err(Problem::link_unknown().into());
     }
-    exports::file(&app, &owner, link.export, &method, &headers).await
+    Ok(exports::file(&app, &owner, link.export, &method, &headers).await?)
+}
+
+/// Somebody who brings a token, or is signed in at the pages.
+struct Either(Owner);
+
+impl FromRequestParts<App> for Either {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refused> {
+        if parts.headers.contains_key(header::AUTHORIZATION) {
+            let access = Access::from_request_parts(parts, app).await?;
+            return Ok(Self(access.allow(TokenScope::ExportsRead)?.owner()));
+        }
+        let person = SignedIn::from_request_parts(parts, app).await?;
+        person.allow(TokenScope::ExportsRead)?;
+        Ok(Self(Owner { org: person.org, person: person.person, actor: person.actor() }))
+    }
 }

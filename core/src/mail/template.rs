@@ -42,6 +42,7 @@ pub(super) const SOURCES: &[(&str, &str)] = &embedded![
     "pages/inbox_message.html",
     "pages/desk.html",
     "pages/sign_in.html",
+    "pages/staff_exports.html",
     "pages/staff.html",
     "pages/ops.html",
     "pages/ops_jobs.html",

@@ -196,3 +196,18 @@ pub async fn identifiers(
     .fetch_all(conn)
     .await
 }
+
+/// The doctors of the organization that the transaction sees, by name; so many at most.
+///
+/// # Errors
+/// Postgres.
+pub async fn doctors(conn: &mut PgConnection, most: i64) -> Result<Vec<(PersonId, String)>, DbError> {
+    let rows = sqlx::query!(
+        r#"SELECT person_id AS "id: PersonId", concat_ws(' ', given_name, family_name) AS "name!" FROM people
+           WHERE role = 'doctor' AND active ORDER BY family_name, given_name, person_id LIMIT $1"#,
+        most
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.name)).collect())
+}
