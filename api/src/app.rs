@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::attempts::Attempts;
-use crate::pages::SeenLately;
 use crate::exports::{Live, MOST_DOWNLOADS};
+use crate::pages::SeenLately;
 use crate::problem::Problem;
 use crate::{health, layers, pages, routes};
 

@@ -31,7 +31,10 @@ pub(crate) struct Asked {
 /// Puts an export on record with its audit entry and its job, in one transaction.
 pub(crate) async fn ask(app: &App, owner: &Owner, asked: Asked) -> Result<ExportId, Problem> {
     if !app.ctx.blobs.is_set() {
-        return Err(Problem::unavailable("This server has no place for files: whoever runs it has to set BLOB_URL.", 3600));
+        return Err(Problem::unavailable(
+            "This server has no place for files: whoever runs it has to set BLOB_URL.",
+            3600,
+        ));
     }
     let mut tx = owner.begin(app).await?;
     let mut spec = asked.spec;
@@ -40,7 +43,8 @@ pub(crate) async fn ask(app: &App, owner: &Owner, asked: Asked) -> Result<Export
         None => organizations::zone(tx.conn(), owner.org).await?.parse().unwrap_or(spec.zone),
     };
     if exports::count_live(tx.conn(), owner.org).await? >= MOST_LIVE {
-        let detail = format!("{MOST_LIVE} exports of your organization are under way. Wait for one to end, or cancel one.");
+        let detail =
+            format!("{MOST_LIVE} exports of your organization are under way. Wait for one to end, or cancel one.");
         return Err(Problem::too_many(detail, TRY_AGAIN));
     }
     let id: ExportId = tx.new_id();

@@ -54,7 +54,8 @@ pub(crate) async fn file(
         return dressed(&export, &etag, size, part, Body::empty());
     }
     let permit = app.downloads.clone().try_acquire_owned();
-    let permit = permit.map_err(|_| Problem::unavailable("Too many files are being sent. Please try again in a moment.", 5))?;
+    let permit =
+        permit.map_err(|_| Problem::unavailable("Too many files are being sent. Please try again in a moment.", 5))?;
     // On record before the first byte is sent.
     let detail = json!({"bytes": part.map_or(size, |(from, to)| to - from), "from": part.map_or(0, |(from, _)| from)});
     note(app, owner, &mut tx, "export.download", id, Some(detail)).await?;
@@ -97,13 +98,7 @@ fn part_of(headers: &HeaderMap, etag: &str, size: u64) -> Result<Option<(u64, u6
     if part.0 >= part.1 { Err(Problem::no_such_range(size)) } else { Ok(Some(part)) }
 }
 
-fn dressed(
-    export: &Export,
-    etag: &str,
-    size: u64,
-    part: Option<(u64, u64)>,
-    body: Body,
-) -> Result<Response, Problem> {
+fn dressed(export: &Export, etag: &str, size: u64, part: Option<(u64, u64)>, body: Body) -> Result<Response, Problem> {
     let name = file_name(export.format(), export.as_of.unwrap_or(export.created_at), export.id);
     let digest: Option<Vec<u8>> = export.sha256.as_deref().and_then(|hex| {
         (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok()).collect()

@@ -59,7 +59,7 @@ pub(crate) fn view(app: &App, export: Export) -> ExportView {
     let ready = export.state == "succeeded";
     let until = app.ctx.clock.now() + LINK;
     let until = export.expires_at.map_or(until, |end| until.min(end));
-    let link = ExportLink { org: export.org, export: export.id, owner: export.by };
+    let link = ExportLink { org: export.org, export: export.id };
     let estimated = export.rows_estimated;
     let percent = match estimated {
         _ if ready => Some(100),

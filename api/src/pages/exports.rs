@@ -48,11 +48,7 @@ async fn events(State(app): State<App>, person: SignedIn, Id(id): Id<ExportId>) 
     exports::events(app, owner, id).await
 }
 
-async fn cancel(
-    State(app): State<App>,
-    Id(id): Id<ExportId>,
-    form: Sent<SignedIn>,
-) -> Result<Response, Refused> {
+async fn cancel(State(app): State<App>, Id(id): Id<ExportId>, form: Sent<SignedIn>) -> Result<Response, Refused> {
     let owner = owner(&form.by, TokenScope::ExportsWrite)?;
     exports::cancel(&app, &owner, id).await?;
     Ok(back(&app))
@@ -85,7 +81,8 @@ fn back(app: &App) -> Response {
 fn read(form: &Sent<SignedIn>, home: Zone) -> Result<Spec, String> {
     let field = |name: &str| form.field(name).map(str::trim).filter(|text| !text.is_empty());
     let day = |name: &str, words: &str| {
-        let parse = |text: &str| text.parse::<NaiveDate>().map_err(|_| format!("{words} must be a day, as in 2026-11-25."));
+        let parse =
+            |text: &str| text.parse::<NaiveDate>().map_err(|_| format!("{words} must be a day, as in 2026-11-25."));
         field(name).map(parse).transpose()
     };
     let (from, last) = (day("from", "The first day")?, day("to", "The last day")?);
@@ -97,8 +94,11 @@ fn read(form: &Sent<SignedIn>, home: Zone) -> Result<Spec, String> {
     if status.as_ref().is_some_and(|status| !States::ALL.contains(&status.as_str())) {
         return Err("There is no such status.".to_owned());
     }
-    let columns: Vec<Column> =
-        Column::ALL.iter().copied().filter(|column| form.values("column").any(|name| name == column.as_str())).collect();
+    let columns: Vec<Column> = Column::ALL
+        .iter()
+        .copied()
+        .filter(|column| form.values("column").any(|name| name == column.as_str()))
+        .collect();
     if columns.is_empty() {
         return Err("Choose one column at least.".to_owned());
     }
@@ -154,7 +154,7 @@ async fn page(app: &App, person: &SignedIn, status: StatusCode, wrong: Option<&s
 fn line(app: &App, export: Export, home: Zone, now: DateTime<Utc>) -> Value {
     let local = |at: DateTime<Utc>| home.local(at).format("%Y-%m-%d %H:%M").to_string();
     let under_way = !export.is_over();
-    let link = ExportLink { org: export.org, export: export.id, owner: export.by };
+    let link = ExportLink { org: export.org, export: export.id };
     let until = (now + chrono::TimeDelta::minutes(10)).min(export.expires_at.unwrap_or(now));
     let ready = export.state == "succeeded" && export.expires_at.is_some_and(|end| end > now);
     let shown = exports::view(app, export.clone());

@@ -31,7 +31,7 @@ async fn export(
         LinkError::Forged => Problem::link_unknown(),
         LinkError::Expired => Problem::link_expired(),
     })?;
-    if (link.org, link.owner) != (owner.org, owner.person) {
+    if link.org != owner.org {
         return Err(Problem::link_unknown().into());
     }
     Ok(exports::file(&app, &owner, link.export, &method, &headers).await?)

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 pub const LIMIT: Duration = Duration::from_secs(20);
 const SECRET_KEY: &str = "0123456789abcdef0123456789abcdef";
-pub const ALL_SCOPES: [&str; 10] = [
+pub const ALL_SCOPES: [&str; 12] = [
     "patients:read",
     "patients:write",
     "prescriptions:read",
@@ -28,6 +28,8 @@ pub const ALL_SCOPES: [&str; 10] = [
     "appointments:write",
     "messages:read",
     "jobs:read",
+    "exports:read",
+    "exports:write",
 ];
 
 /// A running API with its database.
