@@ -12,7 +12,6 @@ use crate::ids::Ids;
 use crate::ledger::Fence;
 use crate::links::Links;
 use crate::mail::Templates;
-use crate::send::{DoseMessage, ExportReady, Sender};
 use crate::send::{DoseMessage, ExportReady, Sender, VisitMessage};
 use crate::store::{Db, DbError, Scope, Tx};
 

@@ -52,7 +52,7 @@ pub enum TokenScope {
 
 impl TokenScope {
     /// Every scope.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::PatientsRead,
         Self::PatientsWrite,
         Self::PrescriptionsRead,

@@ -1,7 +1,6 @@
 //! Exports: who asked for which, how far each is, and where its file lies.
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
@@ -304,7 +303,7 @@ pub async fn succeed(
         count(file.rows),
         count(file.bytes),
         file.sha256,
-        Value::from(file.notes.clone()),
+        serde_json::Value::from(file.notes.clone()),
         as_of,
         expires_at,
         now
