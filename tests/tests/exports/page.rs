@@ -16,7 +16,8 @@ async fn staff_ask_fetch_and_cancel_on_the_page() {
     clinic.add_visits(30).await;
     let (_api, http) = clinic.api().await;
     assert_eq!(http.get("/staff/exports").await.status, 303, "behind the sign-in");
-    let entered = http.post_form("/sign-in", &[("token", &token_of('n')), ("next", "/staff/exports")]).await;
+    let entered =
+        http.post_form("/sign-in", &[("token", &token_of('n')), ("next", "/staff/exports")]).await.expect_status(303);
     let cookie = entered.header("set-cookie").and_then(|text| text.split(';').next()).expect("a cookie").to_owned();
     let browser = http.clone().with_header("cookie", &cookie);
     let token = form_token(&browser).await;

@@ -121,7 +121,7 @@ impl Clinic {
             ("SECRET_KEY", "0123456789abcdef0123456789abcdef"),
             ("SMTP_URL", &self.smtp.url()),
             ("MAIL_FROM", "Clinic <reminders@clinic.example.org>"),
-            ("PUBLIC_URL", "http://clinic.example.org"),
+            ("PUBLIC_URL", "http://127.0.0.1:4567"),
             ("BLOB_URL", &self.blob_url),
             ("BIND", "127.0.0.1:0"),
             ("LOG_FORMAT", "json"),
@@ -142,7 +142,7 @@ impl Clinic {
         (process, http)
     }
 
-    /// Everything that lies in the store.
+    /// Everything of exports that lies in the store, whole or not.
     pub fn in_store(&self) -> Vec<PathBuf> {
         fn files(folder: &std::path::Path, found: &mut Vec<PathBuf>) {
             for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -150,7 +150,9 @@ impl Clinic {
             }
         }
         let mut found = Vec::new();
-        files(&self.blobs, &mut found);
+        for folder in ["exports", ".unfinished"] {
+            files(&self.blobs.join(folder), &mut found);
+        }
         found
     }
 
@@ -203,7 +205,7 @@ pub fn ids_only() -> Value {
 pub async fn fetch(http: &Http, id: &str) -> Answer {
     let shown = http.get(&format!("/v1/exports/{id}")).await.expect_status(200).json();
     let url = shown["download"]["url"].as_str().unwrap_or_else(|| panic!("no link: {shown}"));
-    http.get(url.strip_prefix("http://clinic.example.org").expect("a link of ours")).await.expect_status(200)
+    http.get(url.strip_prefix("http://127.0.0.1:4567").expect("a link of ours")).await.expect_status(200)
 }
 
 /// The records of a CSV file, by a reader that is not ours.
