@@ -38,9 +38,9 @@ fn io_error(error: csv::Error) -> io::Error {
     }
 }
 
-/// A text that a spreadsheet would run as a formula.
-pub(super) fn is_dangerous(text: &str) -> bool {
-    text.starts_with(DANGEROUS)
+/// A text that a spreadsheet would run as a formula; some skip blanks before it.
+fn is_dangerous(text: &str) -> bool {
+    text.trim_start_matches([' ', '\u{a0}', '\u{feff}', '\0']).starts_with(DANGEROUS)
 }
 
 impl<W: Write> Encoder for CsvEncoder<W> {
@@ -75,5 +75,20 @@ impl<W: Write> Encoder for CsvEncoder<W> {
     fn finish(mut self: Box<Self>) -> io::Result<Vec<String>> {
         self.out.flush()?;
         Ok(Vec::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formulas_are_known_also_behind_blanks_and_in_full_width() {
+        for text in ["=1+1", "+1", "-1", "@SUM", "\tx", "\rx", "＝1", "＠x", " =1", "\u{feff}=1", "\u{a0}-1"] {
+            assert!(is_dangerous(text), "{text:?}");
+        }
+        for text in ["", " ", "a=b", "1-2", "'=1", "Ann", "  spaces  "] {
+            assert!(!is_dangerous(text), "{text:?}");
+        }
     }
 }
