@@ -140,7 +140,8 @@ pub fn context(config: &Config, kind: &str) -> Result<Context, Failure> {
     let sizes = match kind {
         "worker" => PoolSizes { app: 8, system: 8 },
         "api" => PoolSizes { app: 16, system: 2 },
-        _ => PoolSizes { app: 2, system: 4 },
+        // One for each loop of the scheduler: a dose waits for no other loop.
+        _ => PoolSizes { app: 2, system: 8 },
     };
     let (clock, ids) = (Clock::system(), Ids);
     let db = Db::new(config.database_url.expose(), sizes, belt, clock.clone(), ids)

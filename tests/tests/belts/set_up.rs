@@ -44,6 +44,11 @@ impl SetUp {
         let pool = db.pool().await;
         let scheduler = Process::spawn("pulsecal-scheduler", env(belt, &db, &redis_url));
         scheduler.wait_line("scheduler: keeps time", SOON).await;
+        // Only the jobs of the test: what the clock brings would be counted among them.
+        sqlx::query("UPDATE schedules SET enabled = false, changed_by_operator = true")
+            .execute(&pool)
+            .await
+            .expect("the schedules are switched off");
         Self { belt, db, redis_url, pool, numbers: AtomicI64::new(0), _scheduler: scheduler }
     }
 
