@@ -65,7 +65,7 @@ export_environment() {
   export SECRET_KEY=${SECRET_KEY:-$(<"$key")}
   export BLOB_URL=${BLOB_URL:-file://$(url_path "$STATE/blobs")}
   export LOG_FORMAT=${LOG_FORMAT:-text} # a person reads it
-  if [[ -n $PG_BIN ]]; then export PULSECAL_PG_BIN=$PG_BIN PATH=$PG_BIN:$PATH; fi # pg_dump of the server's version
+  if [[ -n $PG_BIN ]]; then export PG_BIN PULSECAL_PG_BIN=$PG_BIN PATH=$PG_BIN:$PATH; fi # pg_dump of the server's version
   (umask 077 && for name in DATABASE_URL REDIS_URL PG_BIN; do printf '%s=%q\n' "$name" "${!name}"; done >"$STATE/run.env")
 }
 

@@ -1,6 +1,7 @@
 //! `pulsecal`: what an operator types.
 
 mod audit;
+mod backup;
 mod console;
 mod dev;
 mod doses;
@@ -51,6 +52,11 @@ enum Command {
     Import {
         #[command(subcommand)]
         what: import::Import,
+    },
+    /// Backups of the database.
+    Backup {
+        #[command(subcommand)]
+        what: backup::Backup,
     },
     /// The jobs of the ledger.
     Jobs {
@@ -126,6 +132,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::User { what } => setup::user(what, out).await?,
         Command::Doses { what } => doses::run(what, out).await?,
         Command::Import { what } => return import::run(what, out).await,
+        Command::Backup { what } => return backup::run(what, out).await,
         Command::Jobs { what } => console::jobs(what, out).await?,
         Command::Queues { what } => console::queues(what.unwrap_or(console::Queues::List), out).await?,
         Command::Schedules { what } => console::schedules(what.unwrap_or(console::Schedules::List), out).await?,

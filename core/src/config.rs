@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::backup::retention::Keep;
 use crate::blobs::BlobPlace;
 use crate::ledger::Queue;
+use crate::sealing::Recipients;
 
 /// A variable that PulseCal reads; `.env.sample` lists the same, and a test compares the two.
 pub struct Variable {
@@ -39,6 +41,9 @@ pub const VARIABLES: &[Variable] = &[
     var("METRICS_BIND", Some("")),
     var("WORKER_QUEUES", Some("reminders=512,mail=64,exports=2,backups=1,maintenance=4")),
     var("BACKUP_RECIPIENT", Some("")),
+    var("BACKUP_IDENTITY_FILE", Some("")),
+    var("BACKUP_KEEP", Some("7d,5w,12m")),
+    var("PG_BIN", Some("")),
     var("SENTRY_DSN", Some("")),
     var("OTEL_EXPORTER_OTLP_ENDPOINT", Some("")),
     var("GOOGLE_CLIENT_ID", Some("")),
@@ -152,6 +157,14 @@ pub struct Config {
     pub secret_key: Secret<Vec<u8>>,
     /// `BLOB_URL` and the AWS_ variables.
     pub blobs: BlobPlace,
+    /// `BACKUP_RECIPIENT`; none: no backups.
+    pub backup_recipients: Option<Recipients>,
+    /// `BACKUP_IDENTITY_FILE`; none: no drills on this machine.
+    pub backup_identity_file: Option<std::path::PathBuf>,
+    /// `BACKUP_KEEP`.
+    pub backup_keep: Keep,
+    /// `PG_BIN`, the folder of pg_dump and pg_restore; none: those on `PATH`.
+    pub pg_bin: Option<std::path::PathBuf>,
     /// `BIND` of the API.
     pub bind: std::net::SocketAddr,
     /// `METRICS_BIND` of worker and scheduler; none: no metrics port.
@@ -222,6 +235,13 @@ impl Config {
             blobs: env.parsed("BLOB_URL", |url| {
                 BlobPlace::read(url, |name| (env.lookup)(name).filter(|value| !value.is_empty()))
             })?,
+            backup_recipients: env
+                .optional("BACKUP_RECIPIENT")?
+                .map(|_| env.parsed("BACKUP_RECIPIENT", str::parse))
+                .transpose()?,
+            backup_identity_file: env.optional("BACKUP_IDENTITY_FILE")?.map(Into::into),
+            backup_keep: env.parsed("BACKUP_KEEP", str::parse)?,
+            pg_bin: env.optional("PG_BIN")?.map(Into::into),
             bind: env.parsed("BIND", socket)?,
             metrics_bind: env.optional("METRICS_BIND")?.map(|_| env.parsed("METRICS_BIND", socket)).transpose()?,
             worker_queues: env.parsed("WORKER_QUEUES", str::parse)?,
@@ -305,6 +325,8 @@ mod tests {
             ("BELT", "hunter2"),
             ("SMTP_URL", "hunter2"),
             ("BLOB_URL", "hunter2"),
+            ("BACKUP_RECIPIENT", "hunter2"),
+            ("BACKUP_KEEP", "hunter2"),
             ("BLOB_URL", "http://hunter2/x"),
             ("JOB_HISTORY_MONTHS", "hunter2"),
             ("JOB_HISTORY_MONTHS", "0"),

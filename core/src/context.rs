@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::audit::head::HeadKey;
+use crate::backup::Backups;
 use crate::blobs::Blobs;
 use crate::clock::Clock;
 use crate::config::HistoryMonths;
@@ -31,6 +32,8 @@ pub struct Shared {
     pub templates: Templates,
     /// Files: exports and backups. Where BLOB_URL is not set, each call says so.
     pub blobs: Blobs,
+    /// What backups are made and read with.
+    pub backups: Backups,
     /// Links that work without signing in.
     pub links: Links,
     /// Signs the heads of the audit chains.

@@ -56,6 +56,8 @@ id! {
     AppointmentId,
     /// A job of the ledger.
     JobId,
+    /// A run of the backup, and the backup that came of it.
+    BackupId,
     /// A running process: worker, scheduler or API. New at each start, so that a restart is a stranger.
     ProcessId,
     /// A row of the message log.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::head::HeadKey;
+use crate::backup::Backups;
 use crate::belt::Belt;
 use crate::blobs::Blobs;
 use crate::clock::Clock;
@@ -167,6 +168,7 @@ pub fn context(config: &Config, kind: &str) -> Result<Context, Failure> {
     let export_sealing =
         Sealing::new(&config.secret_key).map_err(|problem| Failure::new(format!("SECRET_KEY: {problem}")))?;
     let export_mail = Sender::start(&post);
+    let backups = Backups::of(config);
     let history_months = config.job_history_months;
     Ok(Context::new(Shared {
         db,
@@ -174,6 +176,7 @@ pub fn context(config: &Config, kind: &str) -> Result<Context, Failure> {
         ids,
         templates,
         blobs,
+        backups,
         links,
         head_key,
         doses,

@@ -3,6 +3,8 @@
 mod appointment_mail;
 mod audit_check;
 mod audit_rollup;
+mod backup_database;
+mod drill_backup;
 mod export_ready;
 mod export_report;
 mod keep_history;
@@ -14,6 +16,8 @@ mod trial;
 pub use appointment_mail::AppointmentMail;
 pub use audit_check::AuditCheck;
 pub use audit_rollup::AuditRollup;
+pub use backup_database::BackupDatabase;
+pub use drill_backup::DrillBackup;
 pub use export_ready::ExportReadyMail;
 pub use export_report::ExportReport;
 pub use keep_history::KeepHistory;
@@ -36,5 +40,7 @@ pub fn registry() -> Registry {
         .with::<KeepHistory>()
         .with::<AuditRollup>()
         .with::<AuditCheck>()
+        .with::<BackupDatabase>()
+        .with::<DrillBackup>()
         .with::<Trial>()
 }

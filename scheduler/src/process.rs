@@ -1,4 +1,4 @@
-//! A scheduler process from start to stop: six loops, none of which waits for another.
+//! A scheduler process from start to stop: seven loops, none of which waits for another.
 
 use std::future::Future;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use pulsecal_core::telemetry::Loop;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::{dispatch, gauges, rescue, seal, sweep, tick};
+use crate::{backup_watch, dispatch, gauges, rescue, seal, sweep, tick};
 
 /// Runs until the process is told to stop.
 ///
@@ -24,6 +24,7 @@ pub async fn run(process: Process) -> Result<(), Failure> {
     loops.spawn(rescue::run(process.ctx.clone(), watch("rescue"), process.stop.clone()));
     loops.spawn(gauges::run(process.ctx.clone(), watch("gauges"), process.stop.clone()));
     loops.spawn(seal::run(process.ctx.clone(), watch("seal"), process.stop.clone()));
+    loops.spawn(backup_watch::run(process.ctx.clone(), watch("backup watch"), process.stop.clone()));
     tracing::info!(process.id = %process.id, "scheduler: keeps time");
     while let Some(ended) = loops.join_next().await {
         if let Err(panicked) = ended {

@@ -61,6 +61,22 @@ const SHIPPED: &[Shipped] = &[
         misfire: "coalesce",
         window_seconds: 3600,
     },
+    Shipped {
+        name: "backup_database",
+        cron: "0 0 3 * * *",
+        zone: "UTC",
+        job_kind: "backup_database",
+        misfire: "coalesce",
+        window_seconds: 86_400,
+    },
+    Shipped {
+        name: "drill_backup",
+        cron: "0 0 5 * * SUN",
+        zone: "UTC",
+        job_kind: "drill_backup",
+        misfire: "coalesce",
+        window_seconds: 86_400,
+    },
 ];
 
 /// Ships the schedules, and has reminders planned anew after an update of the tz database.

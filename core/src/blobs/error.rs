@@ -55,7 +55,9 @@ impl BlobError {
                     }
                     cause = error.source();
                 }
-                if text.contains("InsufficientStorage") || text.contains("QuotaExceeded") {
+                if text.contains("code: 403") || text.contains("code: 401") {
+                    Self::Denied(text)
+                } else if text.contains("InsufficientStorage") || text.contains("QuotaExceeded") {
                     Self::Full
                 } else {
                     Self::Away(text)

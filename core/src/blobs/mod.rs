@@ -26,7 +26,7 @@ pub use config::{AWS_VARIABLES, BlobPlace};
 pub use error::BlobError;
 pub use key::BlobKey;
 pub use reader::BlobReader;
-pub use writer::{BlobWriter, Written};
+pub use writer::{BlobWriter, TAIL, Written};
 
 use crate::ids::Ids;
 

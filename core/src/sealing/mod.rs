@@ -12,7 +12,7 @@ mod writer;
 mod tests;
 
 pub use keys::{Identities, Recipients};
-pub use reader::SealedReader;
+pub use reader::{Fetched, SealedReader};
 pub use writer::{Sealed, SealedWriter};
 
 use crate::blobs::BlobError;

@@ -9,15 +9,24 @@ use tokio::task::JoinHandle;
 
 use super::channel::{Inlet, Outlet, Part, WAITING};
 use super::{Identities, Packing, SealError};
-use crate::blobs::{BlobError, BlobReader, Written, hex};
+use crate::blobs::{BlobError, BlobReader, hex};
+
+/// What was read of a blob.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// Its size.
+    pub bytes: u64,
+    /// SHA-256 of it, in hex.
+    pub sha256: String,
+}
 
 /// Decrypts and unpacks a blob. Nothing that it gives may be acted on before [`SealedReader::next`] said that it was all.
 #[derive(Debug)]
 pub struct SealedReader {
     plain: mpsc::Receiver<Part>,
     unpacking: JoinHandle<Result<(), SealError>>,
-    fetching: JoinHandle<Result<Written, BlobError>>,
-    read: Option<Written>,
+    fetching: JoinHandle<Result<Fetched, BlobError>>,
+    read: Option<Fetched>,
 }
 
 impl SealedReader {
@@ -55,12 +64,12 @@ impl SealedReader {
     }
 
     /// Bytes and SHA-256 of the blob itself, once all of it was read.
-    pub fn read(&self) -> Option<&Written> {
+    pub fn read(&self) -> Option<&Fetched> {
         self.read.as_ref()
     }
 }
 
-async fn fetch(mut blob: BlobReader, to: mpsc::Sender<Part>) -> Result<Written, BlobError> {
+async fn fetch(mut blob: BlobReader, to: mpsc::Sender<Part>) -> Result<Fetched, BlobError> {
     let (mut bytes, mut hash) = (0, Sha256::new());
     while let Some(piece) = blob.next().await? {
         bytes += piece.len() as u64;
@@ -70,7 +79,7 @@ async fn fetch(mut blob: BlobReader, to: mpsc::Sender<Part>) -> Result<Written, 
         }
     }
     let _gone = to.send(Part::End).await;
-    Ok(Written { bytes, sha256: hex(&hash.finalize()) })
+    Ok(Fetched { bytes, sha256: hex(&hash.finalize()) })
 }
 
 fn unpack(

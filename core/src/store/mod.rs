@@ -1,6 +1,7 @@
 //! All SQL, by what it is about; each statement is checked against the schema at compile time.
 
 pub mod audit;
+pub mod backups;
 pub mod console;
 pub mod control;
 mod db;
@@ -25,6 +26,7 @@ pub mod schedules;
 pub mod seed;
 pub mod send;
 pub mod sessions;
+pub mod snapshot;
 pub mod tokens;
 pub mod visits;
 

@@ -13,6 +13,8 @@ const OF_NO_ORGANIZATION: &[&str] = &[
     "schedule_slots",
     "queues",
     "dev_mailbox",
+    "backups",
+    "alarms",
     "audit_marks",
 ];
 
