@@ -191,6 +191,30 @@ async fn a_schedule_is_paused_and_run_by_hand_once_for_each_press() {
 }
 
 #[tokio::test]
+async fn backups_are_shown_with_the_age_of_the_last_drill() {
+    let api = TestApi::start().await;
+    let (_, _, token) = with_operator(&api).await;
+    let operator = browser(&api, &token).await;
+    assert!(operator.get("/ops").await.expect_status(200).text().contains("No backup yet."));
+    sqlx::query("INSERT INTO backups (backup_id, database_name, state, started_at, ended_at, bytes, drilled_at, drill_seconds, problem) VALUES
+        ($1, 'x', 'succeeded', now() - interval '26 hours', now() - interval '26 hours', 3000000, now() - interval '25 hours', 75, NULL),
+        ($2, 'x', 'failed', now() - interval '2 hours', now(), NULL, NULL, NULL, 'the disk is <full>')")
+        .bind(new_id())
+        .bind(new_id())
+        .execute(&api.pool)
+        .await
+        .expect("two backups");
+    let shown = pulsecal_tests::wait::until(LIMIT, "the backups are shown", async || {
+        let page = operator.get("/ops").await.expect_status(200).text();
+        (!page.contains("No backup yet.")).then_some(page)
+    })
+    .await;
+    for part in ["was 1 d 1 h ago", "3 MiB", "took 1 min 15 s", "the disk is &lt;full&gt;", "failed", "succeeded"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+}
+
+#[tokio::test]
 async fn every_process_tells_its_metrics() {
     let api = TestApi::start().await;
     let (_, _, token) = with_operator(&api).await;

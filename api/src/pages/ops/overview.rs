@@ -8,14 +8,16 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::{get, post};
+use chrono::{DateTime, Utc};
 use pulsecal_core::ledger::Queue;
 use pulsecal_core::operate;
+use pulsecal_core::store::backups::{self, BackupRow};
 use pulsecal_core::store::{console, control, ops};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::{back, may_write, note, shown, span};
+use super::{back, may_write, note, shown, shown_if, span};
 use crate::app::App;
 use crate::pages::desk;
 use crate::pages::session::{Ops, Sent};
@@ -24,6 +26,9 @@ use crate::problem::Problem;
 
 /// What was read is shown to all who ask within this time: reading it goes through all live jobs.
 const FRESH: Duration = Duration::from_secs(2);
+
+/// So many runs of the backup are shown.
+const BACKUPS: i64 = 10;
 
 /// The routes.
 pub(super) fn router() -> Router<App> {
@@ -54,6 +59,7 @@ async fn read(app: &App, by: &Ops, lately: bool) -> Result<Arc<Value>, Problem> 
     let paused = control::paused(tx.conn()).await?;
     let rates = ops::rates(tx.conn()).await?;
     let processes = ops::processes(tx.conn()).await?;
+    let runs = backups::newest(tx.conn(), BACKUPS).await?;
     tx.commit().await?;
     let queues: Vec<Value> = Queue::ALL
         .iter()
@@ -91,9 +97,30 @@ async fn read(app: &App, by: &Ops, lately: bool) -> Result<Arc<Value>, Problem> 
             })
         })
         .collect();
-    let view = Arc::new(json!({"queues": queues, "processes": processes, "now": shown(now)}));
+    let view = Arc::new(json!({
+        "queues": queues,
+        "processes": processes,
+        "backups": runs.iter().map(|run| backup(run, now)).collect::<Vec<_>>(),
+        "last_drill": runs.iter().filter_map(|run| run.drilled_at).max().map(|at| span((now - at).as_seconds_f64())),
+        "now": shown(now),
+    }));
     *seen = Some((Instant::now(), view.clone()));
     Ok(view)
+}
+
+fn backup(run: &BackupRow, now: DateTime<Utc>) -> Value {
+    let age = (now - run.started_at).as_seconds_f64();
+    json!({
+        "started_at": shown(run.started_at),
+        "age": span(age),
+        "state": run.state,
+        "tone": match run.state.as_str() { "succeeded" => "good", "failed" => "bad", _ => "" },
+        "problem": run.problem.as_deref().or(run.drill_problem.as_deref()),
+        "mebibytes": run.bytes.map(|bytes| format!("{} MiB", (bytes + 1_048_575) / 1_048_576)),
+        "verified_at": shown_if(run.verified_at),
+        "drilled_at": shown_if(run.drilled_at),
+        "drill_took": run.drill_seconds.map(span),
+    })
 }
 
 async fn act(
