@@ -197,7 +197,8 @@ async fn a_job_whose_claim_was_lost_on_the_way_is_given_back_by_the_worker_that_
     proxy.close_existing().await;
     let tried = run("pulsecal", &["jobs", "try"], clinic.env(), LIMIT).await;
     assert!(tried.status.success(), "{}", tried.stderr);
-    worker.wait_line("Postgres is away", LIMIT).await;
+    // Said by whoever claims, not by another loop: only a claim without an answer leaves the doubt that this is about.
+    worker.wait_line("belt.take: Postgres is away", LIMIT).await;
     proxy.set(Mode::Pass).await;
     until(LIMIT, "both jobs are done", async || {
         let done: i64 = sqlx::query_scalar("SELECT count(*) FROM job_history WHERE kind = 'noop' AND state = 'done'")
