@@ -169,7 +169,8 @@ async fn nothing_stale_goes_out_in_two_thousand_races() {
     );
     assert!(stale.is_empty(), "{} stale mails: {:?}", stale.len(), &stale[..stale.len().min(5)]);
     assert_eq!(accepted.values().map(Vec::len).sum::<usize>(), sent, "every accepted mail is in the log");
-    assert!(all.changed > RACES / 3 && close > 0 && suppressed > 0, "these were races");
+    // On a quick machine a mail is always sent or under way when its change comes, on a slow one it may be due yet.
+    assert!(all.changed > RACES / 3 && close + suppressed > 100, "these were races");
     assert!(all.slowest < Duration::from_secs(5), "a change waits for a bounded time");
     drop(workers);
 }
