@@ -2,6 +2,9 @@
 
 use super::support::{Clinic, json};
 
+/// What happens to a backup: its name, the dump's bytes after it, the other dump's if they change too, and what is said of it.
+type Corruption<'a> = (&'a str, &'a [u8], Option<&'a [u8]>, &'a str);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_is_made_listed_verified_drilled_and_restored() {
     let clinic = Clinic::new().await;
@@ -57,7 +60,7 @@ async fn each_of_six_corruptions_is_found_and_named() {
     let mut flipped = good.clone();
     flipped[good.len() / 2] ^= 1;
     let hole = [&good[..10_000], &good[20_000..]].concat();
-    let cases: [(&str, &[u8], Option<&[u8]>, &str); 5] = [
+    let cases: [Corruption<'_>; 5] = [
         ("bit flip", &flipped, None, "bit flip"),
         ("truncation", &good[..good.len() - 1], None, "truncated"),
         ("missing part", &hole, None, "missing part"),
