@@ -61,8 +61,20 @@ in_group() {
   return "$rc"
 }
 
+# An S3 server that checks signatures. Where it cannot be had, the test of buckets says that it is skipped.
+s3_server() {
+  S3S_FS=$(command -v s3s-fs || printf '%s/tools/bin/s3s-fs' "$(target_folder)")
+  export S3S_FS
+  [[ -x $S3S_FS ]] || step "s3s-fs, an S3 server for tests: building, once" \
+    cargo install --locked --root "$(target_folder)/tools" --version 0.14.1 --features binary s3s-fs ||
+    say "s3s-fs cannot be built: the test of buckets is skipped"
+}
+
 cmd_test() {
   throwaway test
+  if (($# == 0)) || [[ " $* " == *' backups '* ]]; then
+    s3_server
+  fi
   say "Building the programs that tests start"
   in_group cargo build --workspace --bins
   PULSECAL_BIN_DIR=$(target_folder)/debug

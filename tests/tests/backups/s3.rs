@@ -1,4 +1,4 @@
-//! The same on an S3 server that checks signatures: s3s-fs. It is found by S3S_FS, in target/tools/bin or on PATH; where it is
+//! The same on an S3 server that checks signatures: s3s-fs. It is found by S3S_FS or on PATH; where it is
 //! not, this test says so and does nothing.
 
 use std::net::TcpListener;
@@ -12,7 +12,6 @@ use super::support::{Clinic, LIMIT};
 
 fn server() -> Option<PathBuf> {
     let mut places: Vec<PathBuf> = std::env::var_os("S3S_FS").map(PathBuf::from).into_iter().collect();
-    places.push(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/tools/bin/s3s-fs"));
     places.extend(std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join("s3s-fs")));
     places.into_iter().find(|file| file.is_file())
 }
