@@ -107,18 +107,7 @@ pub struct States;
 
 impl States {
     /// Every status.
-    pub const ALL: [&'static str; 10] = [
-        "proposed",
-        "pending",
-        "booked",
-        "arrived",
-        "fulfilled",
-        "cancelled",
-        "noshow",
-        "entered-in-error",
-        "checked-in",
-        "waitlist",
-    ];
+    pub const ALL: [&'static str; 10] = crate::visits::STATUSES;
 }
 
 /// How a CSV file is written.
