@@ -72,7 +72,11 @@ impl Orders {
             differ
         };
         if self.0.paused.send_if_modified(changed) {
-            tracing::info!(queues = ?paused, "orders: these queues are paused");
+            if paused.is_empty() {
+                tracing::info!("orders: no queue is paused");
+            } else {
+                tracing::info!(queues = ?paused, "orders: these queues are paused");
+            }
         }
         let cancelled: HashSet<Fence> = cancelled.into_iter().collect();
         self.0.cancelled.send_if_modified(|now| {

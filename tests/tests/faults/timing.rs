@@ -183,7 +183,8 @@ async fn a_job_whose_claim_was_lost_on_the_way_is_given_back_by_the_worker_that_
     });
     let worker = Process::spawn("pulsecal-worker", env);
     let _scheduler = clinic.start("pulsecal-scheduler");
-    worker.wait_line("takes jobs", LIMIT).await;
+    // Until then every queue stands still, and a worker that is cut off before claims nothing.
+    worker.wait_line("orders: no queue is paused", LIMIT).await;
     // What the ledger looks like when a claim was committed and its answer never arrived.
     sqlx::query(
         "INSERT INTO jobs (id, kind, queue, args, run_at, attempt, max_attempts, worker, started_at, enqueued_at)
