@@ -7,6 +7,7 @@ use std::str::FromStr;
 use crate::backup::retention::Keep;
 use crate::blobs::BlobPlace;
 use crate::ledger::Queue;
+use crate::mail::EmailAddress;
 use crate::sealing::Recipients;
 
 /// A variable that PulseCal reads; `.env.sample` lists the same, and a test compares the two.
@@ -29,6 +30,7 @@ pub const VARIABLES: &[Variable] = &[
     var("BELT", Some("native")),
     var("SMTP_URL", Some("")),
     var("MAIL_FROM", Some("PulseCal <reminders@pulsecal.example>")),
+    var("ALERT_MAIL", Some("")),
     var("PUBLIC_URL", Some("http://127.0.0.1:8080")),
     var("SECRET_KEY", None),
     var("BLOB_URL", Some("")),
@@ -151,6 +153,8 @@ pub struct Config {
     pub smtp_url: Option<Secret<String>>,
     /// `MAIL_FROM`, as `Name <address>`.
     pub mail_from: String,
+    /// `ALERT_MAIL`: who is told of alarms; perhaps nobody.
+    pub alert_mail: Vec<EmailAddress>,
     /// `PUBLIC_URL`, without a slash at its end.
     pub public_url: String,
     /// `SECRET_KEY`: signs links; 32 characters or more.
@@ -225,6 +229,7 @@ impl Config {
                 .transpose()?
                 .map(Secret),
             mail_from: env.text("MAIL_FROM")?,
+            alert_mail: env.parsed("ALERT_MAIL", addresses)?,
             public_url: env.url("PUBLIC_URL", &["http", "https"])?.trim_end_matches('/').to_owned(),
             secret_key: env.parsed("SECRET_KEY", |text| {
                 if text.len() < 32 {
@@ -255,6 +260,15 @@ impl Config {
             })?,
         })
     }
+}
+
+/// None to ten addresses, with commas between them.
+fn addresses(text: &str) -> Result<Vec<EmailAddress>, String> {
+    let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+    let all: Result<Vec<_>, _> = words.map(EmailAddress::parse).collect();
+    all.ok()
+        .filter(|all| all.len() <= 10)
+        .ok_or_else(|| "must be addresses as ops@clinic.example, with commas between them, 10 at most".to_owned())
 }
 
 fn socket(text: &str) -> Result<std::net::SocketAddr, String> {
@@ -327,6 +341,7 @@ mod tests {
             ("BLOB_URL", "hunter2"),
             ("BACKUP_RECIPIENT", "hunter2"),
             ("BACKUP_KEEP", "hunter2"),
+            ("ALERT_MAIL", "ops@clinic.example, hunter2"),
             ("BLOB_URL", "http://hunter2/x"),
             ("JOB_HISTORY_MONTHS", "hunter2"),
             ("JOB_HISTORY_MONTHS", "0"),

@@ -12,8 +12,8 @@ use crate::exports::Sealing;
 use crate::ids::Ids;
 use crate::ledger::Fence;
 use crate::links::Links;
-use crate::mail::Templates;
-use crate::send::{DoseMessage, ExportReady, Sender, VisitMessage};
+use crate::mail::{EmailAddress, Templates};
+use crate::send::{AlarmMessage, DoseMessage, ExportReady, Sender, VisitMessage};
 use crate::store::{Db, DbError, Scope, Tx};
 
 /// What every part of PulseCal works with. Cheap to clone.
@@ -46,6 +46,10 @@ pub struct Shared {
     pub export_sealing: Sealing,
     /// Tells people that their exports are ready.
     pub export_mail: Sender<ExportReady>,
+    /// Tells operators of alarms.
+    pub alarms: Sender<AlarmMessage>,
+    /// Who is told of alarms.
+    pub alert_mail: Vec<EmailAddress>,
     /// For how long ended jobs are kept.
     pub history_months: HistoryMonths,
 }

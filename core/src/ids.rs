@@ -58,6 +58,8 @@ id! {
     JobId,
     /// A run of the backup, and the backup that came of it.
     BackupId,
+    /// A mail to an operator about an alarm.
+    AlarmMailId,
     /// A running process: worker, scheduler or API. New at each start, so that a restart is a stranger.
     ProcessId,
     /// A row of the message log.

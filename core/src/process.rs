@@ -167,7 +167,7 @@ pub fn context(config: &Config, kind: &str) -> Result<Context, Failure> {
     let blobs = Blobs::open(&config.blobs, ids).map_err(|problem| Failure::new(format!("BLOB_URL: {problem}")))?;
     let export_sealing =
         Sealing::new(&config.secret_key).map_err(|problem| Failure::new(format!("SECRET_KEY: {problem}")))?;
-    let export_mail = Sender::start(&post);
+    let (export_mail, alarms) = (Sender::start(&post), Sender::start(&post));
     let backups = Backups::of(config);
     let history_months = config.job_history_months;
     Ok(Context::new(Shared {
@@ -183,6 +183,8 @@ pub fn context(config: &Config, kind: &str) -> Result<Context, Failure> {
         visits,
         export_sealing,
         export_mail,
+        alarms,
+        alert_mail: config.alert_mail.clone(),
         history_months,
     }))
 }

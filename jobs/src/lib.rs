@@ -1,5 +1,6 @@
 //! Every kind of work, one file each, and the one list of them.
 
+mod alarm_mail;
 mod appointment_mail;
 mod audit_check;
 mod audit_rollup;
@@ -13,6 +14,7 @@ mod medication_reminder;
 mod sweep_exports;
 mod trial;
 
+pub use alarm_mail::AlarmMail;
 pub use appointment_mail::AppointmentMail;
 pub use audit_check::AuditCheck;
 pub use audit_rollup::AuditRollup;
@@ -31,6 +33,7 @@ use pulsecal_core::ledger::Registry;
 /// Every kind of work. A new kind is its file and its line here.
 pub fn registry() -> Registry {
     Registry::default()
+        .with::<AlarmMail>()
         .with::<AppointmentMail>()
         .with::<MedicationReminder>()
         .with::<MaterialiseDoses>()

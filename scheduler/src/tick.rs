@@ -75,7 +75,8 @@ const SHIPPED: &[Shipped] = &[
         zone: "UTC",
         job_kind: "drill_backup",
         misfire: "coalesce",
-        window_seconds: 86_400,
+        // One that was missed on Sunday is made up for on any later day.
+        window_seconds: 604_800,
     },
 ];
 

@@ -1,6 +1,7 @@
-//! How long a job waits on an idle installation: from the commit of the transaction that enqueued it to its handler's start.
+//! How long a job waits: from the commit of the transaction that enqueued it to its handler's start. First on an idle
+//! installation, then on one where a backup and two exports of so many visits run all the time (0: without this part).
 //!
-//! `./dev bench pickup -- --jobs 1000 --every-ms 10`
+//! `./dev bench pickup -- --jobs 1000 --every-ms 10 --visits 300000`
 //!
 //! The worker is the real one with one more kind of job; this program starts itself again to be it.
 
@@ -9,6 +10,8 @@ mod support;
 
 use std::fs::File;
 use std::io::Write;
+use std::ops::Range;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
@@ -16,6 +19,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use pulsecal_core::context::{Context, RunContext};
 use pulsecal_core::ledger::{Backoff, Job, JobResult, Policy, Priority, Queue, Verdict};
+use pulsecal_core::sealing::Identities;
 use pulsecal_core::store::Scope;
 use pulsecal_tests::processes::Process;
 use pulsecal_tests::wait::until;
@@ -25,11 +29,14 @@ use sqlx::PgPool;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use support::bed::{Bed, START_LIMIT};
+use support::heavy::Heavy;
 use support::options::Options;
 use support::report::{Report, spread};
 
 /// Where the worker writes when its handlers started.
 const FILE: &str = "PULSECAL_BENCH_STARTS";
+/// Its name in the bench's folder.
+const STARTS: &str = "starts";
 const P99_AIM: f64 = 5.0;
 
 /// A job that writes down when it started.
@@ -68,77 +75,109 @@ fn main() -> ExitCode {
             pulsecal_worker::run_with(process, pulsecal_jobs::registry().with::<Timed>())
         });
     }
-    let options = Options::read(&["--jobs", "--every-ms"]);
-    support::block_on(bench(options.value("--jobs", 1000), Duration::from_millis(options.value("--every-ms", 10))));
+    let options = Options::read(&["--jobs", "--every-ms", "--visits"]);
+    let every = Duration::from_millis(options.value("--every-ms", 10));
+    support::block_on(bench(options.value("--jobs", 1000), every, options.value("--visits", 300_000)));
     ExitCode::SUCCESS
 }
 
-async fn bench(jobs: usize, every: Duration) {
+async fn bench(jobs: usize, every: Duration, visits: i32) {
     let bed = Bed::open().await;
     let mut report = Report::new("pickup", &bed).await;
     report.fact("jobs", jobs);
     report.fact("every_ms", u64::try_from(every.as_millis()).unwrap_or(0));
-    report.fact("aim", "p99 under 5 ms from the commit to the handler's start");
-    let starts = support::target_folder().join(format!("pickup-starts-{}", std::process::id()));
+    report.fact("aim", "p99 under 5 ms from the commit to the handler's start; beside a backup and two exports at most twice that of idle");
+    let heavy = if visits > 0 { Some(Heavy::load(&bed, visits).await) } else { None };
+    let folder = tempfile::tempdir().expect("a folder");
     let _scheduler = bed.scheduler().await;
-    let worker = worker(&bed, &starts).await;
+    let worker = worker(&bed, folder.path()).await;
     let ctx = bed.context("api");
     disk(&bed.pool, 20).await;
     for i in 0..20 {
-        enqueue(&ctx, jobs + i).await;
+        enqueue(&ctx, usize::MAX - i).await;
     }
     sleep(Duration::from_secs(2)).await;
-
-    let mut clock = interval(every);
-    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut committed = Vec::with_capacity(jobs);
-    for i in 0..jobs {
-        clock.tick().await;
-        committed.push(enqueue(&ctx, i).await);
-    }
-    let started = until(Duration::from_secs(20), "every job has started", async || {
-        let text = std::fs::read_to_string(&starts).ok()?;
-        let mut found = vec![None; jobs];
-        for line in text.lines() {
-            let (i, at) = line.split_once(' ')?;
-            if let Some(place) = found.get_mut(i.parse::<usize>().ok()?) {
-                *place = DateTime::<Utc>::from_timestamp_micros(at.parse().ok()?);
-            }
+    let starts = folder.path().join(STARTS);
+    let idle = measure(&bed, &ctx, &starts, 0..jobs, every).await;
+    let beside = match heavy {
+        Some(heavy) => {
+            let under_way = heavy.begin(&bed).await;
+            let beside = measure(&bed, &ctx, &starts, jobs..2 * jobs, every).await;
+            report.fact("share_of_the_time_that_all_three_ran", under_way.end().await);
+            beside
         }
-        found.into_iter().collect::<Option<Vec<_>>>()
-    })
-    .await;
+        None => Vec::new(),
+    };
     drop(worker);
-    let _gone = std::fs::remove_file(&starts);
-
-    let ms = |from: DateTime<Utc>, to: DateTime<Utc>| (to - from).as_seconds_f64() * 1000.0;
-    let pairs = || committed.iter().zip(&started);
-    let whole: Vec<f64> = pairs().map(|(c, start)| ms(c.before, *start)).collect();
-    let after: Vec<f64> = pairs().map(|(c, start)| ms(c.after, *start)).collect();
-    let commit: Vec<f64> = committed.iter().map(|c| ms(c.before, c.after)).collect();
-    let disk = disk(&bed.pool, jobs.min(500)).await;
-    for (what, mut values, aim) in [
-        ("commit begins → handler starts", whole, true),
-        ("commit returned → handler starts", after, true),
-        ("the commit itself, with the push", commit, false),
-        ("a bare commit of one row (the disk)", disk, false),
-    ] {
-        let [p50, p95, p99, most] = spread(&mut values);
+    for (place, (what, [p50, p95, p99, most])) in idle.iter().enumerate() {
+        let [half, _, high, highest] = beside.get(place).map_or([f64::NAN; 4], |(_, spread)| *spread);
         report.row([
             ("from → to", json!(what)),
             ("p50 ms", json!(p50)),
             ("p95 ms", json!(p95)),
             ("p99 ms", json!(p99)),
             ("most ms", json!(most)),
-            ("p99 under 5 ms", if aim { json!(p99 < P99_AIM) } else { json!("") }),
+            ("p99 under 5 ms", if place < 2 { json!(*p99 < P99_AIM) } else { json!("") }),
+            ("beside: p50 ms", json!(half)),
+            ("p99 ms beside", json!(high)),
+            ("most ms beside", json!(highest)),
+            ("p99 over idle's", json!(high / p99)),
         ]);
     }
     report.finish();
 }
 
-async fn worker(bed: &Bed, starts: &std::path::Path) -> Process {
+/// What waiting is measured from and to, with `p50`, `p95`, `p99` and the longest in ms.
+type Waits = Vec<(&'static str, [f64; 4])>;
+
+/// Jobs with these numbers, one after the other.
+async fn measure(bed: &Bed, ctx: &Context, starts: &Path, numbers: Range<usize>, every: Duration) -> Waits {
+    let (first, jobs) = (numbers.start, numbers.len());
+    let mut clock = interval(every);
+    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut committed = Vec::with_capacity(jobs);
+    for i in numbers {
+        clock.tick().await;
+        committed.push(enqueue(ctx, i).await);
+    }
+    let started = until(Duration::from_secs(60), "every job has started", async || {
+        let text = std::fs::read_to_string(starts).ok()?;
+        let mut found = vec![None; jobs];
+        for line in text.lines() {
+            let (i, at) = line.split_once(' ')?;
+            if let Some(place) = i.parse::<usize>().ok()?.checked_sub(first).and_then(|place| found.get_mut(place)) {
+                *place = DateTime::<Utc>::from_timestamp_micros(at.parse().ok()?);
+            }
+        }
+        found.into_iter().collect::<Option<Vec<_>>>()
+    })
+    .await;
+    let ms = |from: DateTime<Utc>, to: DateTime<Utc>| (to - from).as_seconds_f64() * 1000.0;
+    let pairs = || committed.iter().zip(&started);
+    let mut whole: Vec<f64> = pairs().map(|(c, start)| ms(c.before, *start)).collect();
+    let mut after: Vec<f64> = pairs().map(|(c, start)| ms(c.after, *start)).collect();
+    let mut commit: Vec<f64> = committed.iter().map(|c| ms(c.before, c.after)).collect();
+    let mut disk = disk(&bed.pool, jobs.min(500)).await;
+    vec![
+        ("commit begins → handler starts", spread(&mut whole)),
+        ("commit returned → handler starts", spread(&mut after)),
+        ("the commit itself, with the push", spread(&mut commit)),
+        ("a bare commit of one row (the disk)", spread(&mut disk)),
+    ]
+}
+
+/// The worker of all queues, as it is by default, with a place for backups and exports.
+async fn worker(bed: &Bed, folder: &Path) -> Process {
+    let keys = Identities::generate();
+    std::fs::write(folder.join("identity"), keys.to_file_text()).expect("written");
+    std::fs::create_dir(folder.join("blobs")).expect("made");
     let mut command = Command::new(std::env::current_exe().expect("a bench knows its own file"));
-    command.arg("worker").env_clear().envs(bed.env(&[])).env(FILE, starts);
+    command.arg("worker").env_clear().envs(bed.env(&[])).env(FILE, folder.join(STARTS));
+    command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.env("PG_BIN", std::env::var_os("PULSECAL_PG_BIN").unwrap_or_default());
+    command.env("BLOB_URL", format!("file://{}", folder.join("blobs").display()));
+    command.env("BACKUP_RECIPIENT", keys.recipients().ids().join(","));
+    command.env("BACKUP_IDENTITY_FILE", folder.join("identity"));
     let worker = Process::spawn_command("the worker of pickup", command);
     worker.wait_line("takes jobs", START_LIMIT).await;
     worker

@@ -9,6 +9,7 @@ pub mod fault_proxy;
 pub mod http;
 mod own_processes;
 pub mod processes;
+pub mod s3_server;
 pub mod servers;
 pub mod smtp_server;
 mod threads;

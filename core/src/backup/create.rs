@@ -6,15 +6,15 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncReadExt;
 
-use super::manifest::Manifest;
+use super::manifest::{FORM, Manifest};
 use super::{BackupError, entry, store};
 use crate::context::Context;
 use crate::ids::BackupId;
 use crate::sealing::{Packing, Recipients, Sealed, SealedWriter};
-use crate::store::Scope;
 use crate::store::audit::{self, Actor};
 use crate::store::backups::{self, Size};
 use crate::store::snapshot::{OwnConnection, Seen};
+use crate::store::{DbError, Scope};
 
 /// Read from pg_dump at once.
 const PIECE: usize = 256 << 10;
@@ -39,20 +39,52 @@ pub async fn create(ctx: &Context, actor: Actor) -> Result<Manifest, BackupError
     let mut tx = ctx.begin(Scope::Platform).await?;
     backups::begin(tx.conn(), id, &database, started_at).await?;
     tx.commit().await?;
+    let mut run = Run { ctx: ctx.clone(), id, actor, over: false };
     let made = make(ctx, id, &database, &mut source, recipients).await;
+    run.over = true;
     match &made {
         Ok(manifest) => record(ctx, manifest, actor).await?,
+        // If Postgres is away, the next run says it; this one says what came first.
         Err(error) => {
-            // If Postgres is away, the next run says it.
-            let mut tx = ctx.begin(Scope::Platform).await?;
-            let now = tx.now();
-            backups::failed(tx.conn(), id, &error.to_string(), now).await?;
-            audit::write(tx.conn(), ctx.ids, &[entry(actor, "backup.create", id, "failed")], now).await?;
-            tx.commit().await?;
+            if let Err(away) = failed(ctx, id, actor, &error.to_string()).await {
+                tracing::warn!(backup.id = %id, error = %away, "backup.failed: could not be written down; the next run does it");
+            }
         }
     }
     source.close().await;
     made
+}
+
+/// A run that is at work. Dropped before its end (it was cancelled, or is out of time, or its worker stops), it is put on
+/// record as failed; what it wrote goes by itself.
+struct Run {
+    ctx: Context,
+    id: BackupId,
+    actor: Actor,
+    over: bool,
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        if self.over {
+            return;
+        }
+        let (ctx, id, actor) = (self.ctx.clone(), self.id, self.actor);
+        runtime.spawn(async move {
+            if let Err(away) = failed(&ctx, id, actor, "it was stopped before its end: cancelled, or out of time").await {
+                tracing::warn!(backup.id = %id, error = %away, "backup.stopped: could not be written down; the next run does it");
+            }
+        });
+    }
+}
+
+async fn failed(ctx: &Context, id: BackupId, actor: Actor, problem: &str) -> Result<(), DbError> {
+    let mut tx = ctx.begin(Scope::Platform).await?;
+    let now = tx.now();
+    backups::failed(tx.conn(), id, problem, now).await?;
+    audit::write(tx.conn(), ctx.ids, &[entry(actor, "backup.create", id, "failed")], now).await?;
+    tx.commit().await
 }
 
 /// What runs that were killed have left. The lock is held, so nobody writes there.
@@ -124,7 +156,7 @@ async fn make(
     let counted = async { source.contents().await.map_err(BackupError::from) };
     let (sealed, tables) = tokio::try_join!(dump(ctx, id, database, &seen, recipients.clone()), counted)?;
     let manifest = Manifest {
-        version: 1,
+        version: FORM,
         id,
         database: database.to_owned(),
         seen,

@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::ids::BackupId;
 use crate::store::audit::{self, Actor};
 use crate::store::snapshot::{OwnConnection, TableContent};
-use crate::store::{Scope, backups};
+use crate::store::{DbError, Scope, backups};
 
 /// What a drill showed.
 #[derive(Clone, Debug, Serialize)]
@@ -48,7 +48,8 @@ pub async fn drill(ctx: &Context, id: BackupId, actor: Actor) -> Result<Drilled,
         tracing::warn!(database = left, "backup.drill: an earlier drill was killed; its scratch database is dropped");
         server.drop_database(&left).await?;
     }
-    let scratch = format!("{begins}{}", id.0.simple());
+    let scratch = format!("{begins}{}", ctx.ids.new_id::<BackupId>().0.simple());
+    let mut guard = Scratch { ctx: ctx.clone(), name: scratch.clone(), dropped: false };
     let drilled = async {
         let manifest = store::manifest(ctx, id).await?;
         verify::whole(ctx, &manifest).await?;
@@ -58,6 +59,7 @@ pub async fn drill(ctx: &Context, id: BackupId, actor: Actor) -> Result<Drilled,
     };
     let drilled: Result<Drilled, BackupError> = drilled.await;
     server.drop_database(&scratch).await?;
+    guard.dropped = true;
     server.close().await;
     let mut tx = ctx.begin(Scope::Platform).await?;
     let now = tx.now();
@@ -70,6 +72,35 @@ pub async fn drill(ctx: &Context, id: BackupId, actor: Actor) -> Result<Drilled,
     audit::write(tx.conn(), ctx.ids, &[entry(actor, "backup.drill", id, outcome)], now).await?;
     tx.commit().await?;
     drilled
+}
+
+/// The scratch database of a drill that is at work. If the drill is stopped before its end (cancelled, or out of time), it is
+/// dropped all the same; of one that was killed, the next drill drops it.
+struct Scratch {
+    ctx: Context,
+    name: String,
+    dropped: bool,
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        if self.dropped {
+            return;
+        }
+        let (ctx, name) = (self.ctx.clone(), self.name.clone());
+        runtime.spawn(async move {
+            let gone = async {
+                let mut server = OwnConnection::open(ctx.backups.database_url.expose(), None).await?;
+                server.drop_database(&name).await?;
+                server.close().await;
+                Ok::<_, DbError>(())
+            };
+            if let Err(error) = gone.await {
+                tracing::warn!(error = %error, "backup.drill: its scratch database could not be dropped; the next drill does it");
+            }
+        });
+    }
 }
 
 async fn drill_into(ctx: &Context, manifest: &Manifest, scratch: &str) -> Result<Drilled, BackupError> {

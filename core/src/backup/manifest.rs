@@ -10,10 +10,13 @@ use crate::blobs::hex;
 use crate::ids::BackupId;
 use crate::store::snapshot::{Seen, TableContent};
 
+/// The form of the text, and how tables are hashed. A backup of another form could not be compared.
+pub(super) const FORM: u32 = 2;
+
 /// What a backup holds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Manifest {
-    /// The form of this text.
+    /// [`FORM`].
     pub version: u32,
     /// The backup.
     pub id: BackupId,
@@ -89,6 +92,12 @@ impl Manifest {
         })?;
         let manifest: Self = serde_json::from_str(signed.manifest.get())
             .map_err(|error| BackupError::Wrong(format!("the manifest of {id} is of another release: {error}")))?;
+        if manifest.version != FORM {
+            return Err(BackupError::Wrong(format!(
+                "the manifest of {id} is of another release: its form is {}, and this one reads {FORM}",
+                manifest.version
+            )));
+        }
         if manifest.id != id {
             return Err(BackupError::Wrong(format!(
                 "under the name of {id} lies the manifest of backup {}",

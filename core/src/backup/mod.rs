@@ -107,7 +107,7 @@ pub enum BackupError {
     Blob(#[from] BlobError),
     /// Encryption or decryption.
     #[error(transparent)]
-    Seal(#[from] SealError),
+    Seal(SealError),
     /// Postgres.
     #[error("Postgres: {0}")]
     Db(#[from] DbError),
@@ -120,4 +120,14 @@ pub enum BackupError {
     /// Restored, it is not what was backed up.
     #[error("the restored database differs from the manifest: {0}")]
     Differs(String),
+}
+
+impl From<SealError> for BackupError {
+    fn from(error: SealError) -> Self {
+        match error {
+            // That the store is full, or away, says nothing about what is sealed.
+            SealError::Blob(error) => Self::Blob(error),
+            other => Self::Seal(other),
+        }
+    }
 }

@@ -133,6 +133,36 @@ mod tests {
             }
             let rest: Vec<Kept> = all.iter().filter(|b| !removed.contains(&b.id)).copied().collect();
             prop_assert_eq!(to_remove(&rest, keep), vec![], "what was kept stays kept");
+            let more = Keep { daily: daily + 1, weekly: weekly + 1, monthly: monthly + 2 };
+            for id in to_remove(&all, more) {
+                prop_assert!(removed.contains(&id), "a rule that keeps more removes nothing else");
+            }
+            let mut other_way = all.clone();
+            other_way.reverse();
+            let other_way: BTreeSet<BackupId> = to_remove(&other_way, keep).into_iter().collect();
+            prop_assert_eq!(other_way, removed.iter().copied().collect::<BTreeSet<_>>(), "in whatever order they come");
+        }
+
+        #[test]
+        fn one_more_backup_never_brings_a_removed_one_back_nor_the_proven_one_down(
+            hours in prop::collection::vec((0..20_000_u32, any::<bool>()), 1..80),
+            daily in 1..10_usize, weekly in 0..10_usize, monthly in 0..10_usize,
+        ) {
+            let all = backups(&hours);
+            let keep = Keep { daily, weekly, monthly };
+            let removed = to_remove(&all, keep);
+            let newest = all.iter().map(|backup| backup.at).max().expect("one at least");
+            let mut then = all.clone();
+            // The next night's, not proven yet.
+            then.push(Kept { id: BackupId(Uuid::from_u128(u128::MAX)), at: newest + chrono::TimeDelta::hours(24), proven: false });
+            let removed_then = to_remove(&then, keep);
+            let anchor = all.iter().filter(|b| b.proven).max_by_key(|b| (b.at, b.id)).map(|b| b.id);
+            for backup in &all {
+                // Without a proven one the newest stands in for it, and no longer does when it is not the newest.
+                prop_assert!(!removed.contains(&backup.id) || removed_then.contains(&backup.id));
+                prop_assert!(anchor != Some(backup.id) || !removed_then.contains(&backup.id));
+            }
+            prop_assert!(!removed_then.contains(&BackupId(Uuid::from_u128(u128::MAX))), "the newest is the last of its day");
         }
     }
 

@@ -8,6 +8,8 @@ use tera::{Context, Tera};
 use super::address::one_line;
 use super::calendar::CalendarPart;
 
+/// The kind of the mail that tells operators of an alarm.
+pub const ALARM: &str = "alarm";
 /// The kind of the mail that reminds of a dose.
 pub const MEDICATION_REMINDER: &str = "medication_reminder";
 /// The kind of the mail that says that an export is ready.
@@ -23,6 +25,9 @@ macro_rules! embedded {
 /// a page is `pages/<name>.html`.
 pub(super) const SOURCES: &[(&str, &str)] = &embedded![
     "mail/layout.html",
+    "mail/alarm/subject.txt",
+    "mail/alarm/body.txt",
+    "mail/alarm/body.html",
     "mail/appointment_mail/subject.txt",
     "mail/appointment_mail/body.txt",
     "mail/appointment_mail/body.html",

@@ -1,6 +1,7 @@
 //! The one send path: promise on record, render at that moment, send, record. What many jobs do at the same moment is done
 //! in one statement, and a job is finished in the transaction that records its message.
 
+mod alarm;
 mod batch;
 mod dose;
 mod export;
@@ -9,6 +10,7 @@ mod message;
 mod path;
 mod visit;
 
+pub use alarm::AlarmMessage;
 pub use batch::Batcher;
 pub use dose::{DoseMessage, dose_facts};
 pub use export::{ExportReady, ReadyExport};

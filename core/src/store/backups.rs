@@ -1,4 +1,4 @@
-//! Runs of the backup and the alarm about them, as operators see them.
+//! Runs of the backup, as operators see them.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -214,39 +214,28 @@ pub async fn newest_proven(conn: &mut PgConnection) -> Result<Option<DateTime<Ut
     .await
 }
 
-/// An alarm, as it stands.
-#[derive(Clone, Debug, Serialize)]
-pub struct Alarm {
-    /// Whether something is wrong.
-    pub raised: bool,
-    /// Since when it is so.
-    pub since: DateTime<Utc>,
+/// What became of the last run that ended, for the alarm.
+#[derive(Clone, Debug)]
+pub struct LastEnded {
+    /// Whether it made a backup.
+    pub succeeded: bool,
+    /// When it ended.
+    pub ended_at: DateTime<Utc>,
+    /// A drill, or reading it back, found it to be no good.
+    pub disproved: bool,
 }
 
-/// The alarm of that name, locked until the end of the transaction; it is there from the first look on, not raised.
+/// The last run that ended; none while another one is at work, or before the first.
 ///
 /// # Errors
 /// Postgres.
-pub async fn alarm(conn: &mut PgConnection, name: &str, now: DateTime<Utc>) -> Result<Alarm, DbError> {
-    sqlx::query!("INSERT INTO alarms (name, raised, since) VALUES ($1, false, $2) ON CONFLICT DO NOTHING", name, now)
-        .execute(&mut *conn)
-        .await?;
-    sqlx::query_as!(Alarm, "SELECT raised, since FROM alarms WHERE name = $1 FOR UPDATE", name).fetch_one(conn).await
-}
-
-/// Changes how an alarm stands.
-///
-/// # Errors
-/// Postgres.
-pub async fn set_alarm(
-    conn: &mut PgConnection,
-    name: &str,
-    raised: bool,
-    detail: &str,
-    now: DateTime<Utc>,
-) -> Result<(), DbError> {
-    sqlx::query!("UPDATE alarms SET raised = $2, since = $4, detail = $3 WHERE name = $1", name, raised, detail, now)
-        .execute(conn)
-        .await?;
-    Ok(())
+pub async fn last_ended(conn: &mut PgConnection) -> Result<Option<LastEnded>, DbError> {
+    sqlx::query_as!(
+        LastEnded,
+        r#"SELECT state = 'succeeded' AS "succeeded!", ended_at AS "ended_at!", drill_problem IS NOT NULL AS "disproved!"
+         FROM (SELECT state, ended_at, drill_problem FROM backups WHERE state <> 'deleted' ORDER BY started_at DESC LIMIT 1) newest
+         WHERE state <> 'running' AND ended_at IS NOT NULL"#
+    )
+    .fetch_optional(conn)
+    .await
 }

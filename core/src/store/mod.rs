@@ -1,5 +1,6 @@
 //! All SQL, by what it is about; each statement is checked against the schema at compile time.
 
+pub mod alarms;
 pub mod audit;
 pub mod backups;
 pub mod console;

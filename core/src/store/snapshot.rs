@@ -8,7 +8,7 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
 use crate::store::DbError;
 
@@ -145,28 +145,36 @@ impl OwnConnection {
         .await
     }
 
-    /// Counts and hashes a table of [`OwnConnection::tables`]; the name is quoted already.
-    ///
-    /// # Errors
-    /// Postgres.
-    pub async fn content(&mut self, table: &str) -> Result<TableContent, DbError> {
-        // Sums of 64-bit hashes in two halves: numeric for each row would take longer than the hash itself.
-        let sql = format!(
-            "SELECT count(*) AS rows, (coalesce(sum(h >> 32), 0)::numeric * 4294967296 + coalesce(sum(h & 4294967295), 0))::text AS hash
-             FROM (SELECT hashtextextended((t.*)::text, 0) AS h FROM ONLY {table} t OFFSET 0) q"
-        );
-        let row = sqlx::query(AssertSqlSafe(sql)).fetch_one(&mut self.0).await?;
-        Ok(TableContent { name: table.to_owned(), rows: row.try_get("rows")?, hash: row.try_get("hash")? })
-    }
-
-    /// All tables, counted and hashed.
+    /// All tables of [`OwnConnection::tables`], counted and hashed.
     ///
     /// # Errors
     /// Postgres.
     pub async fn contents(&mut self) -> Result<Vec<TableContent>, DbError> {
-        let mut all = Vec::new();
-        for table in self.tables().await? {
-            all.push(self.content(&table).await?);
+        // Postgres hashes what has one form, as it stands, in a fifth of the time that its text would take. Of all else
+        // (values that may be equal and yet written otherwise, enums, whose hash is that of a number of this database) it
+        // hashes the text.
+        let found = sqlx::query!(
+            r#"SELECT format('%I.%I', n.nspname, c.relname) AS "name!",
+               (SELECT coalesce(string_agg(format(
+                  CASE WHEN a.atttypid IN ('text'::regtype, 'varchar'::regtype) THEN 't.%I COLLATE "C"'
+                    WHEN a.atttypid IN ('uuid'::regtype, 'bool'::regtype, 'int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'xid8'::regtype,
+                      'bytea'::regtype, 'date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype) THEN 't.%I'
+                    ELSE 't.%I::text COLLATE "C"' END, a.attname), ', ' ORDER BY a.attnum), '')
+                FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS "columns!"
+             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+             WHERE format('%I.%I', n.nspname, c.relname) = ANY($1) AND c.relkind = 'r' ORDER BY 1"#,
+            &self.tables().await?
+        )
+        .fetch_all(&mut self.0)
+        .await?;
+        let mut all = Vec::with_capacity(found.len());
+        for table in found {
+            let sql = format!(
+                "SELECT count(*), coalesce(sum(hash_record_extended(ROW({}), 0)), 0)::text FROM ONLY {} t",
+                table.columns, table.name
+            );
+            let (rows, hash) = sqlx::query_as(AssertSqlSafe(sql)).fetch_one(&mut self.0).await?;
+            all.push(TableContent { name: table.name, rows, hash });
         }
         Ok(all)
     }

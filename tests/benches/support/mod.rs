@@ -2,6 +2,7 @@
 //! the report.
 
 pub mod bed;
+pub mod heavy;
 pub mod options;
 pub mod report;
 pub mod sink;

@@ -2,32 +2,22 @@
 
 use std::time::{Duration, Instant};
 
-use pulsecal_core::config::Config;
-use pulsecal_core::ledger::NewJob;
-use pulsecal_core::store::Scope;
+use pulsecal_core::ids::BackupId;
 use pulsecal_jobs::BackupDatabase;
 use pulsecal_tests::processes::Process;
-use pulsecal_tests::servers::Redis;
 
 use super::support::{Clinic, LIMIT};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_killed_at_twenty_points_leaves_no_false_success_and_the_next_run_is_one() {
+async fn a_worker_killed_at_twenty_random_points_leaves_no_false_success_and_the_next_run_is_one() {
     let mut clinic = Clinic::new().await;
-    let redis = Redis::shared().await;
-    clinic.more = [("REDIS_URL", redis.url()), ("REDIS_PREFIX", clinic.db.name()), ("WORKER_QUEUES", "backups=1")]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into();
-    let env = clinic.env();
-    let lookup = |name: &'static str| env.iter().find(|(set, _)| set == name).map(|(_, value)| value.clone());
-    let config = Config::read(&lookup).expect("the environment is right");
-    let ctx = pulsecal_core::process::context(&config, "cli").expect("a context");
-    let begin = async || {
-        let mut tx = ctx.begin(Scope::Platform).await.expect("begins");
-        let job = NewJob::of(&BackupDatabase {}).expect("a job").beside_others();
-        tx.enqueue_all(vec![job]).await.expect("enqueued");
-        tx.commit().await.expect("commits");
-    };
+    clinic.with_belt("backups=1").await;
+    let ctx = clinic.context();
+    let begin = async || clinic.enqueue(&ctx, &BackupDatabase {}).await;
+    // Chance: set the seed that a failing run printed to have it again.
+    let seed = std::env::var("PULSECAL_TEST_SEED").ok().and_then(|text| text.parse().ok());
+    let mut chance: u64 = seed.unwrap_or_else(|| ctx.ids.new_id::<BackupId>().0.as_u64_pair().1);
+    eprintln!("PULSECAL_TEST_SEED={chance}");
     // How long one takes when nothing happens to it.
     let worker = Process::spawn("pulsecal-worker", clinic.env());
     worker.wait_line("takes jobs", LIMIT).await;
@@ -43,7 +33,9 @@ async fn a_worker_killed_at_twenty_points_leaves_no_false_success_and_the_next_r
         let worker = Process::spawn("pulsecal-worker", clinic.env());
         worker.wait_line("takes jobs", LIMIT).await;
         begin().await;
-        tokio::time::sleep(whole * trial / 19).await;
+        chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let part = u32::try_from(chance >> 48).expect("16 bits");
+        tokio::time::sleep(whole * part / 65_536).await;
         worker.kill9();
         let listed = clinic.listed().await;
         assert!(listed.iter().all(|(_, problem)| problem.is_none()), "trial {trial}: {listed:?}");

@@ -3,9 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use pulsecal_core::config::Config;
+use pulsecal_core::context::Context;
+use pulsecal_core::ids::JobId;
+use pulsecal_core::ledger::{Enqueued, Job, NewJob};
+use pulsecal_core::store::Scope;
 use pulsecal_tests::databases::TestDatabase;
 use pulsecal_tests::processes::{self, Finished};
-use pulsecal_tests::servers::Postgres;
+use pulsecal_tests::servers::{Postgres, Redis};
+use pulsecal_tests::wait::until;
 use serde_json::Value;
 
 /// For one command.
@@ -45,6 +51,12 @@ impl Clinic {
         clinic
     }
 
+    /// Sets a variable of the environment anew.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.more.retain(|(other, _)| other != name);
+        self.more.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Runs statements in its database.
     pub async fn sql(&self, sql: &'static str) {
         let pool = self.db.pool().await;
@@ -78,6 +90,51 @@ impl Clinic {
             env.push((name.clone(), value.clone()));
         }
         env
+    }
+
+    /// Sets what workers and schedulers need, too.
+    pub async fn with_belt(&mut self, queues: &str) {
+        let redis = Redis::shared().await.url().to_owned();
+        let prefix = self.db.name().to_owned();
+        for (name, value) in [("REDIS_URL", redis.as_str()), ("REDIS_PREFIX", &prefix), ("WORKER_QUEUES", queues)] {
+            self.set(name, value);
+        }
+    }
+
+    /// A context as the worker's, in this process.
+    pub fn context(&self) -> Context {
+        let env = self.env();
+        let lookup = |name: &'static str| env.iter().find(|(set, _)| set == name).map(|(_, value)| value.clone());
+        let config = Config::read(&lookup).expect("the environment is right");
+        pulsecal_core::process::context(&config, "cli").expect("a context")
+    }
+
+    /// Has a job done by whoever takes it, beside others of its key.
+    pub async fn enqueue<J: Job>(&self, ctx: &Context, job: &J) -> JobId {
+        let mut tx = ctx.begin(Scope::Platform).await.expect("begins");
+        let new = NewJob::of(job).expect("a job").beside_others();
+        let enqueued = tx.enqueue_all(vec![new]).await.expect("enqueued");
+        tx.commit().await.expect("commits");
+        let Some(Enqueued::New(id)) = enqueued.first() else { panic!("a new job") };
+        *id
+    }
+
+    /// Waits for the end of a job, and gives its state and its last error.
+    pub async fn ended(&self, id: JobId) -> (String, Option<String>) {
+        let pool = self.db.pool().await;
+        let sql = "SELECT state, last_error FROM job_history WHERE id = $1";
+        until(LIMIT, "the job is over", async || {
+            sqlx::query_as(sql).bind(id.0).fetch_optional(&pool).await.expect("Postgres answers")
+        })
+        .await
+    }
+
+    /// What the folder of the store holds beside the dumps and manifests of the backups that are listed.
+    pub async fn left_over(&self) -> Vec<PathBuf> {
+        let listed = self.listed().await;
+        let mut all = files(&self.folder.join("Blöbe hier"));
+        all.retain(|file| !listed.iter().any(|(id, _)| file.components().any(|part| part.as_os_str() == id.as_str())));
+        all
     }
 
     /// Runs `pulsecal`.
@@ -126,6 +183,12 @@ impl Drop for Clinic {
     }
 }
 
+/// All files below.
+pub fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
 /// What a command printed.
 pub fn json(done: &Finished) -> Value {
     serde_json::from_str(done.stdout.trim()).unwrap_or_else(|_| panic!("no JSON: {}{}", done.stdout, done.stderr))
@@ -148,4 +211,25 @@ pub fn with_pg_dump(folder: &Path, script: &str) -> String {
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).expect("made executable");
     }
     bin.display().to_string()
+}
+
+/// A `pg_dump` that stands still after so many bytes: it makes the file `half` in `folder`, and goes on when there is one named
+/// `go`. What it gives is that of the real one.
+pub fn with_pg_dump_that_waits(folder: &Path, bytes: u32) -> String {
+    let at = folder.display();
+    let script = format!(
+        r#"[ "$1" = --version ] && exec "${{REAL}}pg_dump" --version
+"${{REAL}}pg_dump" "$@" | {{ head -c {bytes}; : > '{at}/half'; while [ ! -e '{at}/go' ] && kill -0 $$ 2>/dev/null; do sleep 0.02; done; cat; }}"#
+    );
+    with_pg_dump(folder, &script)
+}
+
+/// Waits until it stands still.
+pub async fn half_way(folder: &Path) {
+    until(LIMIT, "the dump is half-way", async || folder.join("half").exists().then_some(())).await;
+}
+
+/// Lets it go on, now and from now on.
+pub fn go_on(folder: &Path) {
+    std::fs::write(folder.join("go"), "").expect("written");
 }

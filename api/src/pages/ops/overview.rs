@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use pulsecal_core::ledger::Queue;
 use pulsecal_core::operate;
 use pulsecal_core::store::backups::{self, BackupRow};
-use pulsecal_core::store::{console, control, ops};
+use pulsecal_core::store::{alarms, console, control, ops};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -60,6 +60,8 @@ async fn read(app: &App, by: &Ops, lately: bool) -> Result<Arc<Value>, Problem> 
     let rates = ops::rates(tx.conn()).await?;
     let processes = ops::processes(tx.conn()).await?;
     let runs = backups::newest(tx.conn(), BACKUPS).await?;
+    let raised = alarms::raised(tx.conn()).await?;
+    let proven = backups::newest_proven(tx.conn()).await?;
     tx.commit().await?;
     let queues: Vec<Value> = Queue::ALL
         .iter()
@@ -102,6 +104,11 @@ async fn read(app: &App, by: &Ops, lately: bool) -> Result<Arc<Value>, Problem> 
         "processes": processes,
         "backups": runs.iter().map(|run| backup(run, now)).collect::<Vec<_>>(),
         "last_drill": runs.iter().filter_map(|run| run.drilled_at).max().map(|at| span((now - at).as_seconds_f64())),
+        "last_proven": proven.map(|at| span((now - at).as_seconds_f64())),
+        "alarms": raised
+            .iter()
+            .map(|(alarm, since)| json!({"name": alarm.as_str(), "says": alarm.says(), "since": shown(*since)}))
+            .collect::<Vec<_>>(),
         "now": shown(now),
     }));
     *seen = Some((Instant::now(), view.clone()));
