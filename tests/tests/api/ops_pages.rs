@@ -191,7 +191,7 @@ async fn a_schedule_is_paused_and_run_by_hand_once_for_each_press() {
 }
 
 #[tokio::test]
-async fn backups_are_shown_with_the_age_of_the_last_drill() {
+async fn backups_are_shown_with_the_age_of_the_last_drill_and_with_what_is_wrong() {
     let api = TestApi::start().await;
     let (_, _, token) = with_operator(&api).await;
     let operator = browser(&api, &token).await;
@@ -204,6 +204,10 @@ async fn backups_are_shown_with_the_age_of_the_last_drill() {
         .execute(&api.pool)
         .await
         .expect("two backups");
+    sqlx::query("INSERT INTO alarms (name, raised, since) VALUES ('backup.overdue', true, '2026-03-04T05:06:00Z'), ('backup.failed', false, now())")
+        .execute(&api.pool)
+        .await
+        .expect("two alarms, of which one is raised");
     let shown = pulsecal_tests::wait::until(LIMIT, "the backups are shown", async || {
         let page = operator.get("/ops").await.expect_status(200).text();
         (!page.contains("No backup yet.")).then_some(page)
@@ -212,6 +216,12 @@ async fn backups_are_shown_with_the_age_of_the_last_drill() {
     for part in ["was 1 d 1 h ago", "3 MiB", "took 1 min 15 s", "the disk is &lt;full&gt;", "failed", "succeeded"] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
+    for part in
+        ["No database backup was proven within the last 26 hours.</strong> Since 2026-03-04", "begun 1 d 2 h ago"]
+    {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    assert!(!shown.contains("The last database backup failed"), "an alarm that is over: {shown}");
 }
 
 #[tokio::test]

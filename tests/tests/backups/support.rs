@@ -214,12 +214,13 @@ pub fn with_pg_dump(folder: &Path, script: &str) -> String {
 }
 
 /// A `pg_dump` that stands still after so many bytes: it makes the file `half` in `folder`, and goes on when there is one named
-/// `go`. What it gives is that of the real one.
+/// `go`. What it gives, and how it ends, is as the real one does.
 pub fn with_pg_dump_that_waits(folder: &Path, bytes: u32) -> String {
     let at = folder.display();
     let script = format!(
         r#"[ "$1" = --version ] && exec "${{REAL}}pg_dump" --version
-"${{REAL}}pg_dump" "$@" | {{ head -c {bytes}; : > '{at}/half'; while [ ! -e '{at}/go' ] && kill -0 $$ 2>/dev/null; do sleep 0.02; done; cat; }}"#
+{{ "${{REAL}}pg_dump" "$@"; echo $? > '{at}/ended'; }} | {{ head -c {bytes}; : > '{at}/half'; while [ ! -e '{at}/go' ] && kill -0 $$ 2>/dev/null; do sleep 0.02; done; cat; }}
+exit "$(cat '{at}/ended')""#
     );
     with_pg_dump(folder, &script)
 }
