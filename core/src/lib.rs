@@ -1,7 +1,6 @@
 //! What every PulseCal process shares: configuration, clock, ledger, belt, store (all SQL), doses, mail.
 
 pub mod audit;
-pub mod background;
 pub mod backup;
 pub mod belt;
 pub mod blobs;

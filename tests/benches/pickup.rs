@@ -1,5 +1,6 @@
 //! How long a job waits: from the commit of the transaction that enqueued it to its handler's start. First on an idle
-//! installation, then on one where a backup and two exports of so many visits run all the time (0: without this part).
+//! installation, then on one where a backup and two exports of so many visits run all the time (0: without this part): in the
+//! same worker, and in one of their own under `nice`.
 //!
 //! `./dev bench pickup -- --jobs 1000 --every-ms 10 --visits 300000`
 //!
@@ -11,7 +12,6 @@ mod support;
 use std::fs::File;
 use std::io::Write;
 use std::ops::Range;
-use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
@@ -88,50 +88,59 @@ async fn bench(jobs: usize, every: Duration, visits: i32) {
     report.fact("every_ms", u64::try_from(every.as_millis()).unwrap_or(0));
     report.fact("aim", "p99 under 5 ms from the commit to the handler's start; beside a backup and two exports at most twice that of idle");
     let heavy = if visits > 0 { Some(Heavy::load(&bed, visits).await) } else { None };
-    let folder = tempfile::tempdir().expect("a folder");
+    let place = Place::make();
     let _scheduler = bed.scheduler().await;
-    let worker = worker(&bed, folder.path()).await;
     let ctx = bed.context("api");
     disk(&bed.pool, 20).await;
-    for i in 0..20 {
-        enqueue(&ctx, usize::MAX - i).await;
+    let all = place.worker(&bed, None, "reminders=512,mail=64,exports=2,backups=1,maintenance=4").await;
+    warm_up(&ctx).await;
+    let idle = measure(&bed, &ctx, &place, 0..jobs, every).await;
+    let (mut beside, mut apart) = (Vec::new(), Vec::new());
+    if let Some(heavy) = heavy {
+        let under_way = heavy.begin(&bed).await;
+        beside = measure(&bed, &ctx, &place, jobs..2 * jobs, every).await;
+        report.fact("share_of_the_time_that_all_three_ran", under_way.end().await);
+        drop(all);
+        let _light = place.worker(&bed, None, "reminders=512,mail=64,maintenance=4").await;
+        let _heavy = place.worker(&bed, Some("10"), "exports=2,backups=1").await;
+        warm_up(&ctx).await;
+        let under_way = heavy.begin(&bed).await;
+        apart = measure(&bed, &ctx, &place, 2 * jobs..3 * jobs, every).await;
+        report.fact("share_of_the_time_that_all_three_ran_apart", under_way.end().await);
     }
-    sleep(Duration::from_secs(2)).await;
-    let starts = folder.path().join(STARTS);
-    let idle = measure(&bed, &ctx, &starts, 0..jobs, every).await;
-    let beside = match heavy {
-        Some(heavy) => {
-            let under_way = heavy.begin(&bed).await;
-            let beside = measure(&bed, &ctx, &starts, jobs..2 * jobs, every).await;
-            report.fact("share_of_the_time_that_all_three_ran", under_way.end().await);
-            beside
-        }
-        None => Vec::new(),
-    };
-    drop(worker);
-    for (place, (what, [p50, p95, p99, most])) in idle.iter().enumerate() {
-        let [half, _, high, highest] = beside.get(place).map_or([f64::NAN; 4], |(_, spread)| *spread);
+    for (number, (what, [p50, p95, p99, most])) in idle.iter().enumerate() {
+        let of = |waits: &Waits| waits.get(number).map_or([f64::NAN; 4], |(_, spread)| *spread);
+        let ([half, _, high, _], [half_apart, _, high_apart, _]) = (of(&beside), of(&apart));
         report.row([
             ("from → to", json!(what)),
             ("p50 ms", json!(p50)),
             ("p95 ms", json!(p95)),
             ("p99 ms", json!(p99)),
             ("most ms", json!(most)),
-            ("p99 under 5 ms", if place < 2 { json!(*p99 < P99_AIM) } else { json!("") }),
-            ("beside: p50 ms", json!(half)),
-            ("p99 ms beside", json!(high)),
-            ("most ms beside", json!(highest)),
-            ("p99 over idle's", json!(high / p99)),
+            ("p99 under 5 ms", if number < 2 { json!(*p99 < P99_AIM) } else { json!("") }),
+            ("beside heavy: p50", json!(half)),
+            ("p99", json!(high)),
+            ("over idle's p99", json!(high / p99)),
+            ("heavy apart: p50", json!(half_apart)),
+            ("p99 apart", json!(high_apart)),
+            ("apart over idle's p99", json!(high_apart / p99)),
         ]);
     }
     report.finish();
+}
+
+async fn warm_up(ctx: &Context) {
+    for i in 0..20 {
+        enqueue(ctx, usize::MAX - i).await;
+    }
+    sleep(Duration::from_secs(2)).await;
 }
 
 /// What waiting is measured from and to, with `p50`, `p95`, `p99` and the longest in ms.
 type Waits = Vec<(&'static str, [f64; 4])>;
 
 /// Jobs with these numbers, one after the other.
-async fn measure(bed: &Bed, ctx: &Context, starts: &Path, numbers: Range<usize>, every: Duration) -> Waits {
+async fn measure(bed: &Bed, ctx: &Context, place: &Place, numbers: Range<usize>, every: Duration) -> Waits {
     let (first, jobs) = (numbers.start, numbers.len());
     let mut clock = interval(every);
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -141,7 +150,7 @@ async fn measure(bed: &Bed, ctx: &Context, starts: &Path, numbers: Range<usize>,
         committed.push(enqueue(ctx, i).await);
     }
     let started = until(Duration::from_secs(60), "every job has started", async || {
-        let text = std::fs::read_to_string(starts).ok()?;
+        let text = std::fs::read_to_string(place.folder.path().join(STARTS)).ok()?;
         let mut found = vec![None; jobs];
         for line in text.lines() {
             let (i, at) = line.split_once(' ')?;
@@ -166,21 +175,42 @@ async fn measure(bed: &Bed, ctx: &Context, starts: &Path, numbers: Range<usize>,
     ]
 }
 
-/// The worker of all queues, as it is by default, with a place for backups and exports.
-async fn worker(bed: &Bed, folder: &Path) -> Process {
-    let keys = Identities::generate();
-    std::fs::write(folder.join("identity"), keys.to_file_text()).expect("written");
-    std::fs::create_dir(folder.join("blobs")).expect("made");
-    let mut command = Command::new(std::env::current_exe().expect("a bench knows its own file"));
-    command.arg("worker").env_clear().envs(bed.env(&[])).env(FILE, folder.join(STARTS));
-    command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    command.env("PG_BIN", std::env::var_os("PULSECAL_PG_BIN").unwrap_or_default());
-    command.env("BLOB_URL", format!("file://{}", folder.join("blobs").display()));
-    command.env("BACKUP_RECIPIENT", keys.recipients().ids().join(","));
-    command.env("BACKUP_IDENTITY_FILE", folder.join("identity"));
-    let worker = Process::spawn_command("the worker of pickup", command);
-    worker.wait_line("takes jobs", START_LIMIT).await;
-    worker
+/// Where blobs go, and where handlers write down that they started.
+struct Place {
+    folder: tempfile::TempDir,
+    public: String,
+}
+
+impl Place {
+    fn make() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let keys = Identities::generate();
+        std::fs::write(folder.path().join("identity"), keys.to_file_text()).expect("written");
+        std::fs::create_dir(folder.path().join("blobs")).expect("made");
+        Self { folder, public: keys.recipients().ids().join(",") }
+    }
+
+    /// A worker of these queues; as `nice -n` this, if at all.
+    async fn worker(&self, bed: &Bed, nice: Option<&str>, queues: &str) -> Process {
+        let program = std::env::current_exe().expect("a bench knows its own file");
+        let mut command = match nice {
+            None => Command::new(program),
+            Some(nice) => {
+                let mut command = Command::new("nice");
+                command.args(["-n", nice]).arg(program);
+                command
+            }
+        };
+        let folder = self.folder.path();
+        command.arg("worker").env_clear().envs(bed.env(&[("WORKER_QUEUES", queues)]));
+        command.env(FILE, folder.join(STARTS)).env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("PG_BIN", std::env::var_os("PULSECAL_PG_BIN").unwrap_or_default());
+        command.env("BLOB_URL", format!("file://{}", folder.join("blobs").display()));
+        command.env("BACKUP_RECIPIENT", &self.public).env("BACKUP_IDENTITY_FILE", folder.join("identity"));
+        let worker = Process::spawn_command("a worker of pickup", command);
+        worker.wait_line("takes jobs", START_LIMIT).await;
+        worker
+    }
 }
 
 /// The moments around a commit.

@@ -9,7 +9,6 @@ use tokio::process::{Child, ChildStderr, Command};
 use tokio::task::JoinHandle;
 
 use super::{BackupError, Backups};
-use crate::background;
 
 /// Of what a tool says on its error stream, the end is kept.
 const MOST_SAID: usize = 4 << 10;
@@ -87,7 +86,6 @@ impl Backups {
         }
         let mut child =
             command.spawn().map_err(|error| BackupError::Tool(format!("{name} cannot be started: {error}")))?;
-        background::step_back(child.id());
         let said = tokio::spawn(listen(child.stderr.take()));
         Ok(Tool { name, child, said })
     }

@@ -12,7 +12,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::cell::{Tuple, read_cells};
 use super::{CellError, Heading, Kind, Sealing, Spec, encoder};
-use crate::background;
 use crate::blobs::{BlobError, BlobKey, BlobWriter, Blobs};
 
 /// Rows as Postgres sent them, some hundred at a time.
@@ -184,7 +183,7 @@ pub async fn write_file(
 ) -> Result<Encoded, FileError> {
     let mut writer = blobs.create(key).await?;
     let (to, mut pieces) = mpsc::channel(WAITING);
-    let encoding = background::spawn("encoding", move || {
+    let encoding = tokio::task::spawn_blocking(move || {
         let out = Pieces { next: BytesMut::with_capacity(PIECE + 64 * 1024), to };
         let sealed = order.sealing.seal(out).map_err(FileError::Local)?;
         let batches = std::iter::from_fn(|| rows.blocking_recv());

@@ -4,12 +4,11 @@ use std::io::{self, Read};
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::channel::{Inlet, Outlet, Part, WAITING};
 use super::{Identities, Packing, SealError};
-use crate::background;
 use crate::blobs::{BlobError, BlobReader, hex};
 
 /// What was read of a blob.
@@ -25,7 +24,7 @@ pub struct Fetched {
 #[derive(Debug)]
 pub struct SealedReader {
     plain: mpsc::Receiver<Part>,
-    unpacking: oneshot::Receiver<Result<(), SealError>>,
+    unpacking: JoinHandle<Result<(), SealError>>,
     fetching: JoinHandle<Result<Fetched, BlobError>>,
     read: Option<Fetched>,
 }
@@ -36,7 +35,7 @@ impl SealedReader {
         let (to, sealed) = mpsc::channel(WAITING);
         let (out, plain) = mpsc::channel(WAITING);
         let fetching = tokio::spawn(fetch(blob, to));
-        let unpacking = background::spawn("unsealing", move || unpack(sealed, Outlet::new(out), &identities, packing));
+        let unpacking = tokio::task::spawn_blocking(move || unpack(sealed, Outlet::new(out), &identities, packing));
         Self { plain, unpacking, fetching, read: None }
     }
 

@@ -3,12 +3,11 @@
 use std::io::{self, Read, Write};
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::channel::{Inlet, Outlet, Part, WAITING};
 use super::{Packing, Recipients, SealError};
-use crate::background;
 use crate::blobs::{BlobError, BlobWriter, Written};
 
 const ZSTD_LEVEL: i32 = 3;
@@ -17,7 +16,7 @@ const ZSTD_LEVEL: i32 = 3;
 #[derive(Debug)]
 pub struct SealedWriter {
     to: mpsc::Sender<Part>,
-    packing: oneshot::Receiver<io::Result<Counts>>,
+    packing: JoinHandle<io::Result<Counts>>,
     storing: JoinHandle<Result<Option<BlobWriter>, BlobError>>,
 }
 
@@ -44,7 +43,7 @@ impl SealedWriter {
     pub fn start(blob: BlobWriter, recipients: Recipients, packing: Packing) -> Self {
         let (to, plain) = mpsc::channel(WAITING);
         let (out, sealed) = mpsc::channel(WAITING);
-        let packing = background::spawn("sealing", move || pack(plain, Outlet::new(out), &recipients, packing));
+        let packing = tokio::task::spawn_blocking(move || pack(plain, Outlet::new(out), &recipients, packing));
         let storing = tokio::spawn(store(sealed, blob));
         Self { to, packing, storing }
     }
