@@ -1,8 +1,11 @@
-//! Who asks, and what they may do: the one place that knows roles.
+//! Who asks by an API token or by a patient's link, and what they leave in the audit trail. What they may do is [`crate::policy`]'s to say.
+
+use std::net::IpAddr;
 
 use axum::extract::FromRequestParts;
 use axum::http::{Extensions, header, request::Parts};
 use pulsecal_core::ids::{OrgId, PersonId, RequestId, TokenId};
+use pulsecal_core::links::LinkError;
 use pulsecal_core::store::audit::{self, Actor, Entry, Role, UnknownRole};
 use pulsecal_core::store::{Scope, Tx, tokens};
 use pulsecal_core::tokens::{Scopes, TokenHash, TokenScope};
@@ -10,47 +13,28 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::attempts::address_of;
 use crate::exports::Owner;
+use crate::policy::{Rule, Trace, Who, ceiling};
 use crate::problem::Problem;
 
-/// Whoever sent the request's token. What they may do is asked with [`Access::allow`], which is also the only way to a
-/// transaction in their organization.
+/// Somebody who may do what they ask for, within their organization. A handler that takes it runs for nobody else.
 #[derive(Debug)]
-pub(crate) struct Access {
+pub(crate) struct Tenant {
+    rule: &'static Rule,
     token: TokenId,
     org: OrgId,
     person: PersonId,
     role: Role,
     request: RequestId,
-    granted: Scopes,
-    effective: Scopes,
 }
 
-/// What a role may do at most, whatever its tokens say.
-pub(crate) fn ceiling(role: Role) -> &'static [TokenScope] {
-    use TokenScope as S;
-    match role {
-        Role::Doctor | Role::Nurse | Role::Admin => &[
-            S::PatientsRead,
-            S::PatientsWrite,
-            S::PrescriptionsRead,
-            S::PrescriptionsWrite,
-            S::RemindersRead,
-            S::RemindersWrite,
-            S::AppointmentsRead,
-            S::AppointmentsWrite,
-            S::MessagesRead,
-            S::JobsRead,
-            S::ExportsRead,
-            S::ExportsWrite,
-        ],
-        Role::Receptionist => {
-            &[S::PatientsRead, S::PatientsWrite, S::AppointmentsRead, S::AppointmentsWrite, S::MessagesRead]
-        }
-        Role::Ops => &[S::MessagesRead, S::JobsRead, S::OpsWrite],
-        // Patients have their pages; the API is for staff and the systems of a clinic.
-        _ => &[],
-    }
+/// Whoever brings the link that was mailed to a patient. Whether it is one of ours, the handler finds out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LinkHolder {
+    rule: &'static Rule,
+    request: RequestId,
+    from: IpAddr,
 }
 
 /// The id that [`crate::layers::log`] gave this request.
@@ -59,15 +43,15 @@ pub(crate) fn request_of(extensions: &Extensions) -> Result<RequestId, Problem> 
     id.ok_or_else(|| Problem::internal("a request came round the layer that gives it an id"))
 }
 
-/// Whether a person of this role may sign in at the pages of staff and operators.
-pub(crate) fn is_staff(role: Role) -> bool {
-    matches!(role, Role::Doctor | Role::Nurse | Role::Receptionist | Role::Admin | Role::Ops)
-}
-
-impl FromRequestParts<App> for Access {
+impl FromRequestParts<App> for Tenant {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let rule = Rule::of(parts)?;
+        let (Who::Token(scope) | Who::TokenOrPage(scope)) = rule.who else {
+            return Err(Problem::internal(&format!("{} {} is not for tokens", rule.method, rule.path)));
+        };
+        let request = request_of(&parts.extensions)?;
         let Some(sent) = parts.headers.get(header::AUTHORIZATION) else {
             return Err(Problem::no_token(false));
         };
@@ -76,57 +60,211 @@ impl FromRequestParts<App> for Access {
             .ok()
             .and_then(|text| text.split_once(' '))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .and_then(|(_, secret)| TokenHash::of(secret.trim_matches(' ')))
-            .ok_or_else(|| Problem::no_token(true))?;
-        // No organization yet: this transaction sees no rows but through the function that finds tokens.
-        let mut tx = app.ctx.begin(Scope::Orgs(&[])).await?;
-        let now = tx.now();
-        let found = tokens::find(tx.conn(), &hash, now).await?;
-        let bearer = found.ok_or_else(|| Problem::no_token(true))?;
-        let granted = Scopes::known(&bearer.scopes);
+            .and_then(|(_, secret)| TokenHash::of(secret.trim_matches(' ')));
+        let found = match hash {
+            None => None,
+            Some(hash) => {
+                // No organization yet: this transaction sees no rows but through the function that finds tokens.
+                let mut tx = app.ctx.begin(Scope::Orgs(&[])).await?;
+                let now = tx.now();
+                tokens::find(tx.conn(), &hash, now).await?
+            }
+        };
+        let Some(bearer) = found else {
+            let from = address_of(&parts.extensions, &parts.headers);
+            let why = Problem::no_token(true);
+            note_stranger(app, from, request, rule, &why);
+            return Err(why);
+        };
         let role: Role = bearer.role.parse().map_err(|error: UnknownRole| Problem::internal(&error.to_string()))?;
-        Ok(Self {
-            token: bearer.token,
-            org: bearer.org,
-            person: bearer.person,
-            role,
-            request: request_of(&parts.extensions)?,
-            effective: granted.within(ceiling(role)),
-            granted,
-        })
-    }
-}
-
-impl Access {
-    /// Lets through who may do this.
-    pub(crate) fn allow(self, scope: TokenScope) -> Result<Tenant, Problem> {
-        if self.effective.contains(scope) {
-            Ok(Tenant(self))
-        } else {
-            Err(Problem::no_scope(scope.as_str(), self.granted.contains(scope)))
+        let tenant = Self { rule, token: bearer.token, org: bearer.org, person: bearer.person, role, request };
+        match refusal(role, &Scopes::known(&bearer.scopes), scope) {
+            None => Ok(tenant),
+            Some(problem) => {
+                note_refusal(app, Some(tenant.org), tenant.actor(), rule, problem.code()).await?;
+                Err(problem)
+            }
         }
     }
 }
 
-/// Somebody who may do what they ask for, within their organization.
-#[derive(Debug)]
-pub(crate) struct Tenant(Access);
+impl FromRequestParts<App> for LinkHolder {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Problem> {
+        let rule = Rule::of(parts)?;
+        if rule.who != Who::LinkHolder {
+            return Err(Problem::internal(&format!("{} {} is not for links", rule.method, rule.path)));
+        }
+        let from = address_of(&parts.extensions, &parts.headers);
+        Ok(Self { rule, request: request_of(&parts.extensions)?, from })
+    }
+}
+
+impl LinkHolder {
+    /// Them, for the audit entries of this request.
+    pub(crate) fn actor(self) -> Actor {
+        Actor::PatientLink { request: self.request }
+    }
+
+    /// Puts on record that the link opens nothing, and says so.
+    pub(crate) fn refused(self, app: &App, why: LinkError) -> Problem {
+        let why = match why {
+            LinkError::Forged => Problem::link_unknown(),
+            LinkError::Expired => Problem::link_expired(),
+        };
+        note_stranger(app, self.from, self.request, self.rule, &why);
+        why
+    }
+
+    /// A transaction that sees the link's organization and no other.
+    pub(crate) async fn begin(self, app: &App, org: OrgId) -> Result<Tx, Problem> {
+        let scope = if self.looks() { Scope::Look(org) } else { Scope::Org(org) };
+        Ok(app.ctx.begin(scope).await?)
+    }
+
+    /// Ends the transaction in which something of this patient was read; where it is shown, that is put on record.
+    pub(crate) async fn saw(
+        self,
+        app: &App,
+        tx: Tx,
+        org: OrgId,
+        of: (&'static str, Uuid),
+        patient: PersonId,
+    ) -> Result<(), Problem> {
+        if self.looks() {
+            note_look(app, tx, org, self.actor(), self.rule, Some(of), [patient]).await
+        } else {
+            Ok(tx.commit().await?)
+        }
+    }
+
+    fn looks(self) -> bool {
+        matches!(self.rule.trace, Trace::Read(_))
+    }
+}
+
+/// Why a token may not; none: it may.
+fn refusal(role: Role, granted: &Scopes, scope: TokenScope) -> Option<Problem> {
+    let may = granted.contains(scope) && ceiling(role).contains(&scope);
+    (!may).then(|| Problem::no_scope(scope.as_str(), granted.contains(scope)))
+}
+
+/// Has it put on record that somebody was refused who could not say who they are. Strangers must not be able to fill the audit
+/// trail, nor to keep Postgres busy: of each address only so many are written down, and they do not wait for it.
+fn note_stranger(app: &App, from: IpAddr, request: RequestId, rule: &'static Rule, why: &Problem) {
+    metrics::counter!("api_strangers_refused_total", "why" => why.code()).increment(1);
+    let Ok(turn) = app.stranger_notes.clone().try_acquire_owned() else { return };
+    if app.strangers.count(from).is_err() {
+        return;
+    }
+    let (app, why) = (app.clone(), why.code());
+    tokio::spawn(async move {
+        let _turn = turn;
+        // What went wrong is logged where it is made a problem.
+        let _noted = note_refusal(&app, None, Actor::UnknownToken { request }, rule, why).await;
+    });
+}
+
+/// Puts on record that somebody was refused.
+pub(crate) async fn note_refusal(
+    app: &App,
+    org: Option<OrgId>,
+    actor: Actor,
+    rule: &Rule,
+    why: &'static str,
+) -> Result<(), Problem> {
+    let subject = match actor {
+        Actor::Person { id, .. } => id.0,
+        _ => Uuid::nil(),
+    };
+    let mut tx = app.ctx.begin(org.map_or(Scope::Platform, Scope::Look)).await?;
+    let entry = Entry {
+        org,
+        actor,
+        action: "access.refused",
+        subject_type: "person",
+        subject,
+        outcome: "refused",
+        detail: Some(
+            json!({"method": rule.method, "route": rule.path, "why": why, "needs": rule.who.scope().map(TokenScope::as_str)}),
+        ),
+    };
+    let now = tx.now();
+    audit::write(tx.conn(), app.ctx.ids, &[entry], now).await?;
+    Ok(tx.commit().await?)
+}
+
+/// Puts on record that `actor` saw something of these patients, and ends the transaction in which it was read. `of` is what
+/// they saw, if it was one thing and no list.
+async fn note_look(
+    app: &App,
+    mut tx: Tx,
+    org: OrgId,
+    actor: Actor,
+    rule: &Rule,
+    of: Option<(&'static str, Uuid)>,
+    patients: impl IntoIterator<Item = PersonId>,
+) -> Result<(), Problem> {
+    let Trace::Read(action) = rule.trace else {
+        return Err(Problem::internal(&format!("{} {} is not for looking", rule.method, rule.path)));
+    };
+    let (subject_type, subject) = of.unwrap_or(("organization", org.0));
+    let mut patients: Vec<PersonId> = patients.into_iter().collect();
+    patients.sort_unstable();
+    patients.dedup();
+    let detail = Some(json!({"patients": patients}));
+    let entry = Entry { org: Some(org), actor, action, subject_type, subject, outcome: "success", detail };
+    let now = tx.now();
+    audit::write(tx.conn(), app.ctx.ids, &[entry], now).await?;
+    Ok(tx.commit().await?)
+}
 
 impl Tenant {
     /// The organization.
     pub(crate) fn org(&self) -> OrgId {
-        self.0.org
+        self.org
+    }
+
+    fn actor(&self) -> Actor {
+        Actor::Person { id: self.person, role: self.role, request: self.request }
     }
 
     /// Who asks, for what belongs to one person.
     pub(crate) fn owner(&self) -> Owner {
-        let actor = Actor::Person { id: self.0.person, role: self.0.role, request: self.0.request };
-        Owner { org: self.0.org, person: self.0.person, actor }
+        Owner { org: self.org, person: self.person, actor: self.actor() }
     }
 
     /// A transaction that sees this organization and no other.
     pub(crate) async fn begin(&self, app: &App) -> Result<Tx, Problem> {
-        Ok(app.ctx.begin(Scope::Org(self.0.org)).await?)
+        Ok(app.ctx.begin(Scope::Org(self.org)).await?)
+    }
+
+    /// The same, for reading what [`Tenant::saw`] and [`Tenant::saw_list`] then put on record.
+    pub(crate) async fn look(&self, app: &App) -> Result<Tx, Problem> {
+        Ok(app.ctx.begin(Scope::Look(self.org)).await?)
+    }
+
+    /// Ends a look at one thing, which is a patient's.
+    pub(crate) async fn saw(
+        &self,
+        app: &App,
+        tx: Tx,
+        subject_type: &'static str,
+        subject: Uuid,
+        patient: PersonId,
+    ) -> Result<(), Problem> {
+        note_look(app, tx, self.org, self.actor(), self.rule, Some((subject_type, subject)), [patient]).await
+    }
+
+    /// Ends a look at a list, which tells something of these patients.
+    pub(crate) async fn saw_list(
+        &self,
+        app: &App,
+        tx: Tx,
+        patients: impl IntoIterator<Item = PersonId>,
+    ) -> Result<(), Problem> {
+        note_look(app, tx, self.org, self.actor(), self.rule, None, patients).await
     }
 
     /// Writes the audit entry of what `tx` does. `detail` holds ids, numbers and names of fields, nothing else.
@@ -139,10 +277,10 @@ impl Tenant {
         subject: Uuid,
         mut detail: Value,
     ) -> Result<(), Problem> {
-        detail["token"] = json!(self.0.token);
+        detail["token"] = json!(self.token);
         let entry = Entry {
-            org: Some(self.0.org),
-            actor: Actor::Person { id: self.0.person, role: self.0.role, request: self.0.request },
+            org: Some(self.org),
+            actor: self.actor(),
             action,
             subject_type,
             subject,
@@ -158,33 +296,24 @@ impl Tenant {
 mod tests {
     use super::*;
 
-    fn access(role: Role, granted: Scopes) -> Access {
-        let id = Uuid::nil();
-        let effective = granted.within(ceiling(role));
-        Access { token: id.into(), org: id.into(), person: id.into(), role, request: id.into(), granted, effective }
-    }
-
     #[test]
     fn a_token_does_no_more_than_its_scopes_and_its_persons_role_allow() {
-        let may = |role, scopes, scope| access(role, scopes).allow(scope).is_ok();
-        assert!(may(Role::Nurse, Scopes::all(), TokenScope::RemindersWrite));
+        let may = |role, scopes: &Scopes, scope| refusal(role, scopes, scope).is_none();
+        assert!(may(Role::Nurse, &Scopes::all(), TokenScope::RemindersWrite));
         let few = Scopes::of([TokenScope::PatientsRead]);
-        assert!(may(Role::Nurse, few.clone(), TokenScope::PatientsRead));
-        assert!(!may(Role::Nurse, few, TokenScope::PatientsWrite));
-        assert!(!may(Role::Receptionist, Scopes::all(), TokenScope::PrescriptionsRead));
-        assert!(!may(Role::Ops, Scopes::all(), TokenScope::PatientsRead));
-        assert!(may(Role::Ops, Scopes::all(), TokenScope::OpsWrite));
-        assert!(!may(Role::Admin, Scopes::all(), TokenScope::OpsWrite));
-        for scope in TokenScope::ALL {
-            assert!(!may(Role::Patient, Scopes::all(), scope) && !may(Role::Operator, Scopes::all(), scope));
-        }
+        assert!(may(Role::Nurse, &few, TokenScope::PatientsRead));
+        assert!(!may(Role::Nurse, &few, TokenScope::PatientsWrite));
+        assert!(!may(Role::Receptionist, &Scopes::all(), TokenScope::PrescriptionsRead));
+        assert!(!may(Role::Ops, &Scopes::all(), TokenScope::PatientsRead));
+        assert!(may(Role::Ops, &Scopes::all(), TokenScope::OpsWrite));
+        assert!(!may(Role::Admin, &Scopes::all(), TokenScope::OpsWrite));
     }
 
     #[test]
     fn a_refusal_says_whether_scope_or_role_stands_in_the_way() {
-        let by_role = access(Role::Patient, Scopes::all()).allow(TokenScope::JobsRead).expect_err("refused");
+        let by_role = refusal(Role::Patient, &Scopes::all(), TokenScope::JobsRead).expect("refused");
         assert!(by_role.detail().contains("role"), "{by_role:?}");
-        let by_scope = access(Role::Admin, Scopes::default()).allow(TokenScope::JobsRead).expect_err("refused");
+        let by_scope = refusal(Role::Admin, &Scopes::default(), TokenScope::JobsRead).expect("refused");
         assert!(by_scope.detail().contains("jobs:read"), "{by_scope:?}");
     }
 }

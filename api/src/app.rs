@@ -57,6 +57,10 @@ pub(crate) struct Shared {
     pub(crate) sign_in_safe: bool,
     /// Who tried to sign in, lately.
     pub(crate) attempts: Attempts,
+    /// Who brought tokens and links that are worth nothing, lately.
+    pub(crate) strangers: Attempts,
+    /// Turns for putting them on record.
+    pub(crate) stranger_notes: Arc<Semaphore>,
     /// The kinds of work, for what operators do.
     pub(crate) registry: Registry,
     /// What operators saw last.
@@ -95,6 +99,8 @@ impl App {
             public_origin: public.as_ref().map_or_else(String::new, |url| url.origin().ascii_serialization()),
             sign_in_safe: public.is_some_and(|url| url.scheme() == "https" || is_this_machine(&url)),
             attempts: Attempts::default(),
+            strangers: Attempts::default(),
+            stranger_notes: Arc::new(Semaphore::new(16)),
             registry: pulsecal_jobs::registry(),
             seen_lately: SeenLately::default(),
         }))

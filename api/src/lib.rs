@@ -10,6 +10,7 @@ mod layers;
 mod pages;
 mod paging;
 mod params;
+pub mod policy;
 mod problem;
 mod process;
 mod routes;

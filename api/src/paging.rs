@@ -99,6 +99,15 @@ pub(crate) fn wanted<C: Cursor>(params: &mut Params) -> Wanted<C> {
 }
 
 impl<C: Cursor> Wanted<C> {
+    /// Those of the rows that were read which the page shows: there may be one more.
+    pub(crate) fn shown<'r, R>(&self, rows: &'r [R]) -> &'r [R] {
+        &rows[..rows.len().min(self.most())]
+    }
+
+    fn most(&self) -> usize {
+        usize::try_from(self.rows - 1).unwrap_or(usize::MAX)
+    }
+
     /// Makes the page of the rows that were read.
     pub(crate) fn page<R, T>(
         &self,
@@ -106,7 +115,7 @@ impl<C: Cursor> Wanted<C> {
         place: impl Fn(&R) -> C,
         show: impl FnMut(R) -> T,
     ) -> Json<Page<T>> {
-        let most = usize::try_from(self.rows - 1).unwrap_or(usize::MAX);
+        let most = self.most();
         let more = rows.len() > most;
         rows.truncate(most);
         let next_cursor = rows.last().filter(|_| more).map(|row| place(row).write());

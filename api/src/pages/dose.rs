@@ -14,12 +14,12 @@ use pulsecal_core::ids::RequestId;
 use pulsecal_core::links::{DoseLink, LinkError};
 use pulsecal_core::mail::{DoseAnswer, DoseAnsweredView, DoseChoice, DoseForm, DosePageView, SNOOZE_MINUTES};
 use pulsecal_core::send::dose_facts;
-use pulsecal_core::store::Scope;
 use pulsecal_core::store::send::{DoseSubject, dose_subjects};
 use pulsecal_core::time::Zone;
 use pulsecal_core::tokens::fingerprint;
 
 use super::{page, value_of};
+use crate::access::LinkHolder;
 use crate::app::App;
 use crate::problem::Problem;
 
@@ -40,19 +40,18 @@ struct Open {
 }
 
 impl Open {
-    async fn read(app: &App, token: Token) -> Result<Self, Problem> {
-        let Path(token) = token.map_err(|_| Problem::link_unknown())?;
-        let link = app.ctx.links.read_dose(&token, app.ctx.clock.now());
-        let link = link.map_err(|why| match why {
-            LinkError::Forged => Problem::link_unknown(),
-            LinkError::Expired => Problem::link_expired(),
-        })?;
-        let mut tx = app.ctx.begin(Scope::Org(link.org)).await?;
+    async fn read(app: &App, holder: LinkHolder, token: Token) -> Result<Self, Problem> {
+        let Ok(Path(token)) = token else { return Err(holder.refused(app, LinkError::Forged)) };
+        let link = match app.ctx.links.read_dose(&token, app.ctx.clock.now()) {
+            Ok(link) => link,
+            Err(why) => return Err(holder.refused(app, why)),
+        };
+        let mut tx = holder.begin(app, link.org).await?;
         let mut found = dose_subjects(tx.conn(), &[link.dose]).await?;
-        tx.commit().await?;
         // The dose was dropped from its plan, or nobody is to be reminded any more: the link was good, its time is over.
         let subject = found.remove(&link.dose).filter(|subject| subject.reachable);
         let subject = subject.ok_or_else(Problem::link_expired)?;
+        holder.saw(app, tx, link.org, ("dose", link.dose.0), subject.patient).await?;
         let zone = subject.zone.parse().map_err(|_| Problem::internal("a dose's zone is none"))?;
         Ok(Self { token, link, subject, zone })
     }
@@ -79,20 +78,26 @@ fn form_token(token: &str) -> String {
     fingerprint(&["dose form", token])
 }
 
-async fn show(State(app): State<App>, token: Token, RawQuery(query): RawQuery) -> Result<Response, Problem> {
-    let open = Open::read(&app, token).await?;
+async fn show(
+    holder: LinkHolder,
+    State(app): State<App>,
+    token: Token,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let open = Open::read(&app, holder, token).await?;
     let query = query.unwrap_or_default();
     let choice = value_of(query.as_bytes(), "choice").and_then(|word| DoseChoice::from_query(&word));
     open.form(&app, StatusCode::OK, choice, None)
 }
 
 async fn record(
+    holder: LinkHolder,
     State(app): State<App>,
     Extension(request): Extension<RequestId>,
     token: Token,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
-    let open = Open::read(&app, token).await?;
+    let open = Open::read(&app, holder, token).await?;
     let again = "Nothing was recorded. Please choose once more.";
     let Ok(body) = body else {
         return open.form(&app, StatusCode::BAD_REQUEST, None, Some(again));
@@ -122,8 +127,8 @@ async fn record(
 }
 
 /// What is on record, whoever recorded it.
-async fn done(State(app): State<App>, token: Token) -> Result<Response, Problem> {
-    let open = Open::read(&app, token).await?;
+async fn done(holder: LinkHolder, State(app): State<App>, token: Token) -> Result<Response, Problem> {
+    let open = Open::read(&app, holder, token).await?;
     let (answer, again) = match open.subject.state.as_str() {
         "taken" => (DoseAnswer::Taken, None),
         "skipped" => (DoseAnswer::Skip, None),

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::desk;
 use super::session::{Refused, Sent, SignedIn};
 use crate::app::App;
-use crate::exports::{self, Asked, Owner};
+use crate::exports::{self, Asked};
 use crate::params::Id;
 use crate::problem::Problem;
 
@@ -34,28 +34,21 @@ pub(super) fn router() -> Router<App> {
         .route("/staff/exports/{id}/events", get(events))
 }
 
-fn owner(person: &SignedIn, scope: TokenScope) -> Result<Owner, Problem> {
-    person.allow(scope)?;
-    Ok(Owner { org: person.org, person: person.person, actor: person.actor() })
-}
-
 async fn show(State(app): State<App>, person: SignedIn) -> Result<Response, Problem> {
     page(&app, &person, StatusCode::OK, None).await
 }
 
 async fn events(State(app): State<App>, person: SignedIn, Id(id): Id<ExportId>) -> Result<Response, Problem> {
-    let owner = owner(&person, TokenScope::ExportsRead)?;
-    exports::events(app, owner, id).await
+    exports::events(app, person.owner(), id).await
 }
 
 async fn cancel(State(app): State<App>, Id(id): Id<ExportId>, form: Sent<SignedIn>) -> Result<Response, Refused> {
-    let owner = owner(&form.by, TokenScope::ExportsWrite)?;
-    exports::cancel(&app, &owner, id).await?;
+    exports::cancel(&app, &form.by.owner(), id).await?;
     Ok(back(&app))
 }
 
 async fn ask(State(app): State<App>, form: Sent<SignedIn>) -> Result<Response, Refused> {
-    let owner = owner(&form.by, TokenScope::ExportsWrite)?;
+    let owner = form.by.owner();
     let mut tx = form.by.begin(&app).await?;
     let home = organizations::zone(tx.conn(), owner.org).await?.parse().unwrap_or(Zone::UTC);
     tx.commit().await?;
@@ -123,7 +116,7 @@ fn read(form: &Sent<SignedIn>, home: Zone) -> Result<Spec, String> {
 }
 
 async fn page(app: &App, person: &SignedIn, status: StatusCode, wrong: Option<&str>) -> Result<Response, Problem> {
-    let owner = owner(person, TokenScope::ExportsRead)?;
+    let owner = person.owner();
     let mut tx = person.begin(app).await?;
     let rows = store::list(tx.conn(), owner.org, owner.person, None, SHOWN).await?;
     let home: Zone = organizations::zone(tx.conn(), owner.org).await?.parse().unwrap_or(Zone::UTC);
@@ -144,7 +137,7 @@ async fn page(app: &App, person: &SignedIn, status: StatusCode, wrong: Option<&s
         "doctors": doctors.iter().map(|(id, name)| json!({"id": id, "name": name})).collect::<Vec<_>>(),
         "zone": home.name(),
         "wrong": wrong,
-        "may_ask": person.allow(TokenScope::ExportsWrite).is_ok(),
+        "may_ask": person.may(TokenScope::ExportsWrite),
         "script": desk::asset_url(app, "exports.js"),
     });
     desk::page(app, Some(person), status, "staff_exports", view)

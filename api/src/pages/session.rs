@@ -1,7 +1,7 @@
 //! Who is signed in at the pages of staff and operators, and whether a form came from one of those pages.
 //!
-//! A page asks for [`SignedIn`], or for [`Ops`] if it is for operators. What changes something asks for [`Sent`]: a form that
-//! the person sent from a page of ours.
+//! A page asks for [`SignedIn`], or for [`Ops`] if it is for operators; either lets in whom [`crate::policy`] lets in. What
+//! changes something asks for [`Sent`]: a form that the person sent from a page of ours.
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
@@ -14,9 +14,11 @@ use pulsecal_core::store::audit::{Actor, Role};
 use pulsecal_core::store::{Scope, Tx};
 use pulsecal_core::tokens::{Scopes, TokenScope};
 
-use crate::access::{ceiling, is_staff, request_of};
+use crate::access::{note_refusal, request_of};
 use crate::app::App;
+use crate::exports::Owner;
 use crate::layers::wants_json;
+use crate::policy::{Rule, Who, ceiling, is_staff};
 use crate::problem::Problem;
 
 /// The field of a form that holds its session's token.
@@ -38,12 +40,12 @@ pub(crate) struct SignedIn {
     /// Their organization's name.
     pub(crate) organization: String,
     /// What their token and their role allow.
-    pub(crate) scopes: Scopes,
+    scopes: Scopes,
     secret: SessionSecret,
     request: RequestId,
 }
 
-/// An operator, who is signed in and may see every organization's jobs: the role `ops`, and a token with `jobs:read`.
+/// An operator, who is signed in and sees every organization's jobs.
 #[derive(Clone, Debug)]
 pub(crate) struct Ops(pub(crate) SignedIn);
 
@@ -82,8 +84,22 @@ impl FromRequestParts<App> for SignedIn {
     type Rejection = Refused;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refused> {
+        let rule = Rule::of(parts)?;
+        let (who, ops) = match rule.who {
+            Who::Page(scope) => (scope, false),
+            Who::TokenOrPage(scope) => (Some(scope), false),
+            Who::Ops(scope) => (Some(scope), true),
+            _ => return Err(Problem::internal(&format!("{} {} is no page", rule.method, rule.path)).into()),
+        };
         if let Some(found) = signed_in(app, &parts.headers, request_of(&parts.extensions)?).await? {
-            return Ok(found);
+            let why = if ops && found.role != Role::Ops {
+                Some(Problem::page_without_role("ops"))
+            } else {
+                who.filter(|scope| !found.may(*scope)).map(|scope| Problem::page_without_scope(scope.as_str()))
+            };
+            let Some(why) = why else { return Ok(found) };
+            note_refusal(app, Some(found.org), found.actor(), rule, why.code()).await?;
+            return Err(why.into());
         }
         let reads = matches!(parts.method, Method::GET | Method::HEAD) && !wants_json(&parts.headers);
         if !reads {
@@ -134,9 +150,14 @@ impl SignedIn {
         Actor::Person { id: self.person, role: self.role, request: self.request }
     }
 
-    /// Lets through who may do this.
-    pub(crate) fn allow(&self, scope: TokenScope) -> Result<(), Problem> {
-        if self.scopes.contains(scope) { Ok(()) } else { Err(Problem::page_without_scope(scope.as_str())) }
+    /// Them, for what belongs to one person.
+    pub(crate) fn owner(&self) -> Owner {
+        Owner { org: self.org, person: self.person, actor: self.actor() }
+    }
+
+    /// Whether they may do this, for pages that offer it.
+    pub(crate) fn may(&self, scope: TokenScope) -> bool {
+        self.scopes.contains(scope)
     }
 
     /// A transaction that sees their organization and no other.
@@ -150,11 +171,7 @@ impl FromRequestParts<App> for Ops {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refused> {
         let person = SignedIn::from_request_parts(parts, app).await?;
-        if person.role != Role::Ops {
-            return Err(Problem::page_without_role("ops").into());
-        }
-        person.allow(TokenScope::JobsRead)?;
-        Ok(Self(person))
+        if person.role == Role::Ops { Ok(Self(person)) } else { Err(Problem::page_without_role("ops").into()) }
     }
 }
 
@@ -188,12 +205,18 @@ impl<P: Person + FromRequestParts<App, Rejection = Refused>> FromRequest<App> fo
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Refused> {
         let (mut parts, body) = request.into_parts();
-        from_our_page(app, &parts.headers)?;
         let by = P::from_request_parts(&mut parts, app).await?;
-        let fields = read_form(Request::from_parts(parts, body), app).await?;
+        let (rule, ours) = (Rule::of(&parts)?, from_our_page(app, &parts.headers));
+        let person = by.signed_in();
+        let fields = match &ours {
+            Ok(()) => read_form(Request::from_parts(parts, body), app).await?,
+            Err(_) => Vec::new(),
+        };
         let token = fields.iter().find(|(name, _)| name == FORM_TOKEN).map_or("", |(_, value)| value);
-        if !by.signed_in().secret.is_form_token(token) {
-            return Err(Problem::foreign_form().into());
+        if ours.is_err() || !person.secret.is_form_token(token) {
+            let why = Problem::foreign_form();
+            note_refusal(app, Some(person.org), person.actor(), rule, why.code()).await?;
+            return Err(why.into());
         }
         Ok(Self { by, fields })
     }

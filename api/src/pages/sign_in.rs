@@ -15,10 +15,11 @@ use serde_json::json;
 
 use super::desk;
 use super::session::{Sent, SignedIn, from_our_page, local_path, read_form, set_cookie, signed_in};
-use crate::access::{is_staff, request_of};
+use crate::access::request_of;
 use crate::app::App;
 use crate::attempts::address_of;
 use crate::params::Params;
+use crate::policy::is_staff;
 use crate::problem::Problem;
 
 /// `/sign-in` and `/sign-out`.

@@ -3,20 +3,18 @@
 //!
 //! A GET never changes anything: mail scanners and previews follow links too. Only the form does.
 
+use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Extension, Router};
 use chrono::{DateTime, Utc};
-use pulsecal_core::ids::RequestId;
 use pulsecal_core::links::{LinkError, VisitLink};
 use pulsecal_core::mail::{VisitChoice, VisitForm, VisitPageView};
 use pulsecal_core::send::visit_facts;
-use pulsecal_core::store::Scope;
-use pulsecal_core::store::audit::{self, Actor, Entry};
+use pulsecal_core::store::audit::{self, Entry};
 use pulsecal_core::store::visits::{VisitSubject, subjects};
 use pulsecal_core::time::Zone;
 use pulsecal_core::tokens::fingerprint;
@@ -25,6 +23,7 @@ use pulsecal_jobs::AppointmentMail;
 use serde_json::json;
 
 use super::{page, value_of};
+use crate::access::LinkHolder;
 use crate::app::App;
 use crate::problem::Problem;
 
@@ -77,19 +76,19 @@ impl Asked {
 }
 
 impl Seen {
-    async fn read(app: &App, token: &Token) -> Result<Self, Problem> {
-        let Ok(Path(token)) = token else { return Err(Problem::link_unknown()) };
-        let link = app.ctx.links.read_visit(token, app.ctx.clock.now()).map_err(|why| match why {
-            LinkError::Forged => Problem::link_unknown(),
-            LinkError::Expired => Problem::link_expired(),
-        })?;
-        let mut tx = app.ctx.begin(Scope::Org(link.org)).await?;
+    async fn read(app: &App, holder: LinkHolder, token: &Token) -> Result<Self, Problem> {
+        let Ok(Path(token)) = token else { return Err(holder.refused(app, LinkError::Forged)) };
+        let link = match app.ctx.links.read_visit(token, app.ctx.clock.now()) {
+            Ok(link) => link,
+            Err(why) => return Err(holder.refused(app, why)),
+        };
+        let mut tx = holder.begin(app, link.org).await?;
         let now = tx.now();
         let subject = subjects(tx.conn(), &[link.visit]).await?.pop().filter(|subject| subject.reachable);
         let subject = subject.ok_or_else(Problem::link_expired)?;
         let zone: Zone = subject.visit.zone.parse().map_err(|_| Problem::internal("a visit's zone is none"))?;
         let times = free::free_times(&mut tx, &subject.visit, zone).await?;
-        tx.commit().await?;
+        holder.saw(app, tx, link.org, ("appointment", link.visit.0), subject.visit.patient).await?;
         Ok(Self { token: token.clone(), link, subject, zone, times, now })
     }
 
@@ -145,8 +144,13 @@ fn form_token(token: &str) -> String {
     fingerprint(&["visit form", token])
 }
 
-async fn show(State(app): State<App>, token: Token, RawQuery(query): RawQuery) -> Result<Response, Problem> {
-    let seen = Seen::read(&app, &token).await?;
+async fn show(
+    holder: LinkHolder,
+    State(app): State<App>,
+    token: Token,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let seen = Seen::read(&app, holder, &token).await?;
     let query = query.unwrap_or_default();
     let choice = value_of(query.as_bytes(), "choice").and_then(|word| VisitChoice::from_query(&word));
     let visit = &seen.subject.visit;
@@ -162,12 +166,12 @@ async fn show(State(app): State<App>, token: Token, RawQuery(query): RawQuery) -
 }
 
 async fn record(
+    holder: LinkHolder,
     State(app): State<App>,
-    Extension(request): Extension<RequestId>,
     token: Token,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
-    let seen = Seen::read(&app, &token).await?;
+    let seen = Seen::read(&app, holder, &token).await?;
     let again = |status| seen.shown(&app, status, None, None, Some("Nothing was changed. Please choose once more."));
     let Ok(body) = body else { return again(StatusCode::BAD_REQUEST) };
     if value_of(&body, "form_token").as_deref() != Some(&form_token(&seen.token)) {
@@ -176,7 +180,7 @@ async fn record(
     let asked = value_of(&body, "choice").and_then(|word| Asked::from_form(&word));
     let version = value_of(&body, "version").and_then(|text| text.parse::<i32>().ok());
     let (Some(asked), Some(version)) = (asked, version) else { return again(StatusCode::UNPROCESSABLE_ENTITY) };
-    match change(&app, &seen, asked, version, request).await {
+    match change(&app, &seen, asked, version, holder).await {
         Ok(()) => {
             let to = format!("{}?done={}", seen.path(&app), asked.words().1);
             Ok((StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response())
@@ -184,7 +188,7 @@ async fn record(
         Err(VisitError::Db(error)) => Err(error.into()),
         Err(why) => {
             // What holds now, and why nothing was changed.
-            let now = Seen::read(&app, &token).await?;
+            let now = Seen::read(&app, holder, &token).await?;
             let status =
                 if matches!(why, VisitError::Busy) { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::CONFLICT };
             let again = matches!(asked, Asked::MoveTo(_)).then_some(VisitChoice::Move);
@@ -193,7 +197,7 @@ async fn record(
     }
 }
 
-async fn change(app: &App, seen: &Seen, asked: Asked, version: i32, request: RequestId) -> Result<(), VisitError> {
+async fn change(app: &App, seen: &Seen, asked: Asked, version: i32, holder: LinkHolder) -> Result<(), VisitError> {
     let VisitLink { org, visit } = seen.link;
     let mut open = match visits::to_change(&app.ctx, org, visit, Some(version)).await {
         // The same button pressed twice: it is done already.
@@ -219,7 +223,7 @@ async fn change(app: &App, seen: &Seen, asked: Asked, version: i32, request: Req
     if done {
         let entry = Entry {
             org: Some(org),
-            actor: Actor::PatientLink { request },
+            actor: holder.actor(),
             action: asked.words().0,
             subject_type: "appointment",
             subject: visit.id.0,

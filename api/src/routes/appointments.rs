@@ -10,14 +10,13 @@ use chrono::{DateTime, TimeDelta, Timelike, Utc};
 use pulsecal_core::ids::{AppointmentId, PersonId};
 use pulsecal_core::store::visits::{self as store, Visit, VisitFilter};
 use pulsecal_core::time::Zone;
-use pulsecal_core::tokens::TokenScope;
 use pulsecal_core::visits::{self, Booking, CANCEL_REASONS, Change, KINDS, LONGEST, MODES, Open, STATUSES, VisitError};
 use pulsecal_jobs::AppointmentMail;
 use serde::Serialize;
 use serde_json::json;
 
 use super::{created, versioned};
-use crate::access::{Access, Tenant};
+use crate::access::Tenant;
 use crate::app::App;
 use crate::fields::{Fields, JsonBody, if_match};
 use crate::paging::{self, StartsAfter, Wanted};
@@ -121,8 +120,7 @@ impl From<VisitError> for Problem {
     }
 }
 
-async fn list(access: Access, State(app): State<App>, mut params: Params) -> Result<Response, Problem> {
-    let tenant = access.allow(TokenScope::AppointmentsRead)?;
+async fn list(tenant: Tenant, State(app): State<App>, mut params: Params) -> Result<Response, Problem> {
     let wanted: Wanted<StartsAfter> = paging::wanted(&mut params);
     let filter = VisitFilter {
         from: params.instant("from"),
@@ -132,15 +130,14 @@ async fn list(access: Access, State(app): State<App>, mut params: Params) -> Res
         status: params.one_of("status", &STATUSES),
     };
     params.finish()?;
-    let mut tx = tenant.begin(&app).await?;
+    let mut tx = tenant.look(&app).await?;
     let after = wanted.after.map(|place| (place.0.at, place.0.id));
     let rows = store::list(tx.conn(), tenant.org(), filter, after, wanted.rows).await?;
-    tx.commit().await?;
+    tenant.saw_list(&app, tx, wanted.shown(&rows).iter().map(|row| row.patient)).await?;
     Ok(wanted.page(rows, |row| StartsAfter::of(row.starts_at, row.id.0), Shown::from).into_response())
 }
 
-async fn one(access: Access, State(app): State<App>, Id(id): Id<AppointmentId>) -> Result<Response, Problem> {
-    let tenant = access.allow(TokenScope::AppointmentsRead)?;
+async fn one(tenant: Tenant, State(app): State<App>, Id(id): Id<AppointmentId>) -> Result<Response, Problem> {
     let mut tx = tenant.begin(&app).await?;
     let row = store::one(tx.conn(), id).await?.ok_or(VisitError::Unknown)?;
     tx.commit().await?;
@@ -197,8 +194,7 @@ impl Said {
     }
 }
 
-async fn book(access: Access, State(app): State<App>, body: JsonBody) -> Result<Response, Problem> {
-    let tenant = access.allow(TokenScope::AppointmentsWrite)?;
+async fn book(tenant: Tenant, State(app): State<App>, body: JsonBody) -> Result<Response, Problem> {
     let mut fields = body.fields()?;
     let patient = fields.required::<PersonId>("patient_id");
     let kind = fields.optional::<String>("kind");
@@ -270,13 +266,12 @@ async fn close(app: &App, tenant: &Tenant, open: Open, done: Option<&'static str
 
 /// Gives a visit another time, place or doctor. The time that it has already changes nothing.
 async fn move_(
-    access: Access,
+    tenant: Tenant,
     State(app): State<App>,
     Id(id): Id<AppointmentId>,
     headers: HeaderMap,
     body: JsonBody,
 ) -> Result<Response, Problem> {
-    let tenant = access.allow(TokenScope::AppointmentsWrite)?;
     let mut fields = body.fields()?;
     let version = fields.optional::<i32>("version");
     let said = Said::read(&mut fields, app.ctx.clock.now());
@@ -297,13 +292,12 @@ async fn move_(
 
 /// Calls a visit off. Twice changes nothing.
 async fn cancel(
-    access: Access,
+    tenant: Tenant,
     State(app): State<App>,
     Id(id): Id<AppointmentId>,
     headers: HeaderMap,
     body: Option<JsonBody>,
 ) -> Result<Response, Problem> {
-    let tenant = access.allow(TokenScope::AppointmentsWrite)?;
     let mut fields = JsonBody::fields_or_none(body)?;
     let version = fields.optional::<i32>("version");
     let reason = fields.optional::<String>("reason").unwrap_or_else(|| "clinic".to_owned());
@@ -316,13 +310,12 @@ async fn cancel(
 
 /// Records that the patient said they will come. Twice changes nothing.
 async fn confirm(
-    access: Access,
+    tenant: Tenant,
     State(app): State<App>,
     Id(id): Id<AppointmentId>,
     headers: HeaderMap,
     body: Option<JsonBody>,
 ) -> Result<Response, Problem> {
-    let tenant = access.allow(TokenScope::AppointmentsWrite)?;
     let mut fields = JsonBody::fields_or_none(body)?;
     let version = fields.optional::<i32>("version");
     fields.finish()?;

@@ -10,9 +10,8 @@ use pulsecal_core::ids::{ExportId, PersonId};
 use pulsecal_core::store::exports as store;
 use pulsecal_core::store::listing::Before;
 use pulsecal_core::time::Zone;
-use pulsecal_core::tokens::TokenScope;
 
-use crate::access::Access;
+use crate::access::Tenant;
 use crate::app::App;
 use crate::exports::{self, Asked, view};
 use crate::fields::{Fields, JsonBody};
@@ -32,8 +31,8 @@ pub(super) fn router() -> Router<App> {
         .route("/exports/{id}/download", get(download))
 }
 
-async fn ask(access: Access, State(app): State<App>, body: JsonBody) -> Result<Response, Problem> {
-    let owner = access.allow(TokenScope::ExportsWrite)?.owner();
+async fn ask(tenant: Tenant, State(app): State<App>, body: JsonBody) -> Result<Response, Problem> {
+    let owner = tenant.owner();
     let asked = read(body.fields()?)?;
     let id = exports::ask(&app, &owner, asked).await?;
     let shown = view(&app, exports::one(&app, &owner, id).await?);
@@ -41,8 +40,7 @@ async fn ask(access: Access, State(app): State<App>, body: JsonBody) -> Result<R
     Ok((StatusCode::ACCEPTED, headers, axum::Json(shown)).into_response())
 }
 
-async fn list(access: Access, State(app): State<App>, mut params: Params) -> Result<Response, Problem> {
-    let tenant = access.allow(TokenScope::ExportsRead)?;
+async fn list(tenant: Tenant, State(app): State<App>, mut params: Params) -> Result<Response, Problem> {
     let wanted: Wanted<Before> = paging::wanted(&mut params);
     params.finish()?;
     let owner = tenant.owner();
@@ -53,8 +51,8 @@ async fn list(access: Access, State(app): State<App>, mut params: Params) -> Res
     Ok(wanted.page(rows, place, |row| view(&app, row)).into_response())
 }
 
-async fn one(access: Access, State(app): State<App>, Id(id): Id<ExportId>) -> Result<Response, Problem> {
-    let owner = access.allow(TokenScope::ExportsRead)?.owner();
+async fn one(tenant: Tenant, State(app): State<App>, Id(id): Id<ExportId>) -> Result<Response, Problem> {
+    let owner = tenant.owner();
     let export = exports::one(&app, &owner, id).await?;
     let over = export.is_over();
     let mut response = axum::Json(view(&app, export)).into_response();
@@ -64,25 +62,25 @@ async fn one(access: Access, State(app): State<App>, Id(id): Id<ExportId>) -> Re
     Ok(response)
 }
 
-async fn cancel(access: Access, State(app): State<App>, Id(id): Id<ExportId>) -> Result<Response, Problem> {
-    let owner = access.allow(TokenScope::ExportsWrite)?.owner();
+async fn cancel(tenant: Tenant, State(app): State<App>, Id(id): Id<ExportId>) -> Result<Response, Problem> {
+    let owner = tenant.owner();
     exports::cancel(&app, &owner, id).await?;
     Ok(axum::Json(view(&app, exports::one(&app, &owner, id).await?)).into_response())
 }
 
-async fn events(access: Access, State(app): State<App>, Id(id): Id<ExportId>) -> Result<Response, Problem> {
-    let owner = access.allow(TokenScope::ExportsRead)?.owner();
+async fn events(tenant: Tenant, State(app): State<App>, Id(id): Id<ExportId>) -> Result<Response, Problem> {
+    let owner = tenant.owner();
     exports::events(app, owner, id).await
 }
 
 async fn download(
-    access: Access,
+    tenant: Tenant,
     State(app): State<App>,
     Id(id): Id<ExportId>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let owner = access.allow(TokenScope::ExportsRead)?.owner();
+    let owner = tenant.owner();
     exports::file(&app, &owner, id, &method, &headers).await
 }
 

@@ -7,9 +7,8 @@ use axum::http::{HeaderMap, Method, header};
 use axum::response::Response;
 use axum::routing::get;
 use pulsecal_core::links::LinkError;
-use pulsecal_core::tokens::TokenScope;
 
-use crate::access::Access;
+use crate::access::Tenant;
 use crate::app::App;
 use crate::exports::{self, Owner};
 use crate::pages::session::{Refused, SignedIn};
@@ -45,11 +44,9 @@ impl FromRequestParts<App> for Either {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refused> {
         if parts.headers.contains_key(header::AUTHORIZATION) {
-            let access = Access::from_request_parts(parts, app).await?;
-            return Ok(Self(access.allow(TokenScope::ExportsRead)?.owner()));
+            return Ok(Self(Tenant::from_request_parts(parts, app).await?.owner()));
         }
         let person = SignedIn::from_request_parts(parts, app).await?;
-        person.allow(TokenScope::ExportsRead)?;
-        Ok(Self(Owner { org: person.org, person: person.person, actor: person.actor() }))
+        Ok(Self(person.owner()))
     }
 }

@@ -6,10 +6,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use pulsecal_core::ids::JobId;
 use pulsecal_core::store::listing::{self, JOB_STATES, OrgJob};
-use pulsecal_core::tokens::TokenScope;
 use uuid::Uuid;
 
-use crate::access::Access;
+use crate::access::Tenant;
 use crate::app::App;
 use crate::paging::{self, Wanted};
 use crate::params::Params;
@@ -20,8 +19,7 @@ pub(super) fn router() -> Router<App> {
     Router::new().route("/jobs", get(list))
 }
 
-async fn list(access: Access, State(app): State<App>, mut params: Params) -> Result<Response, Problem> {
-    let tenant = access.allow(TokenScope::JobsRead)?;
+async fn list(tenant: Tenant, State(app): State<App>, mut params: Params) -> Result<Response, Problem> {
     let wanted: Wanted<Uuid> = paging::wanted(&mut params);
     let state = params.one_of("state", &JOB_STATES);
     params.finish()?;

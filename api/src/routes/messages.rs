@@ -6,9 +6,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use pulsecal_core::ids::PersonId;
 use pulsecal_core::store::listing::{self, Before, MESSAGE_STATES};
-use pulsecal_core::tokens::TokenScope;
 
-use crate::access::Access;
+use crate::access::Tenant;
 use crate::app::App;
 use crate::paging::{self, Wanted};
 use crate::params::Params;
@@ -19,15 +18,14 @@ pub(super) fn router() -> Router<App> {
     Router::new().route("/messages", get(list))
 }
 
-async fn list(access: Access, State(app): State<App>, mut params: Params) -> Result<Response, Problem> {
-    let tenant = access.allow(TokenScope::MessagesRead)?;
+async fn list(tenant: Tenant, State(app): State<App>, mut params: Params) -> Result<Response, Problem> {
     let wanted: Wanted<Before> = paging::wanted(&mut params);
     let state = params.one_of("state", &MESSAGE_STATES);
     let patient = params.parsed::<PersonId>("patient");
     params.finish()?;
-    let mut tx = tenant.begin(&app).await?;
+    let mut tx = tenant.look(&app).await?;
     let rows = listing::messages(tx.conn(), tenant.org(), state, patient, wanted.after, wanted.rows).await?;
-    tx.commit().await?;
+    tenant.saw_list(&app, tx, wanted.shown(&rows).iter().map(|row| row.patient_id)).await?;
     let place = |row: &listing::MessageLine| Before { at: row.created_at, id: row.id.0 };
     Ok(wanted.page(rows, place, |row| row).into_response())
 }

@@ -12,11 +12,10 @@ use pulsecal_core::ids::{OccurrenceId, ReminderId};
 use pulsecal_core::store::doses;
 use pulsecal_core::store::reminders::{self, StoredOccurrence};
 use pulsecal_core::time::{Zone, tzdb_version};
-use pulsecal_core::tokens::TokenScope;
 use serde::Serialize;
 
 use super::reminders::missing;
-use crate::access::Access;
+use crate::access::Tenant;
 use crate::app::App;
 use crate::params::{Id, Params};
 use crate::problem::Problem;
@@ -106,15 +105,14 @@ fn range(params: &mut Params, now: DateTime<Utc>) -> (DateTime<Utc>, DateTime<Ut
 }
 
 async fn list(
-    access: Access,
+    tenant: Tenant,
     State(app): State<App>,
     Id(id): Id<ReminderId>,
     mut params: Params,
 ) -> Result<Json<Shown>, Problem> {
-    let tenant = access.allow(TokenScope::RemindersRead)?;
     let (from, to) = range(&mut params, app.ctx.clock.now());
     params.finish()?;
-    let mut tx = tenant.begin(&app).await?;
+    let mut tx = tenant.look(&app).await?;
     let reminder = doses::reminder(tx.conn(), id).await?.ok_or_else(missing)?;
     let timing = reminder.timing.clone();
     let timing = timing.ok_or_else(|| unplannable(&Unplannable::Timing))?;
@@ -125,7 +123,7 @@ async fn list(
     })?;
     let slots: Vec<NaiveDateTime> = planned.iter().map(|dose| dose.slot).collect();
     let stored = reminders::stored_at(tx.conn(), id, &slots).await?;
-    tx.commit().await?;
+    tenant.saw(&app, tx, "medication_reminder", id.0, reminder.patient).await?;
     let mut stored: HashMap<_, _> = stored.into_iter().map(|row| (row.slot, row)).collect();
     let items = planned
         .iter()

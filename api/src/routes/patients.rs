@@ -12,13 +12,12 @@ use pulsecal_core::mail::EmailAddress;
 use pulsecal_core::store::doses::replan_for_patient;
 use pulsecal_core::store::people::{self, IdentifierRow, Patient, PatientFilter};
 use pulsecal_core::time::Zone;
-use pulsecal_core::tokens::TokenScope;
 use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;
 
 use super::{identifier, plan_at, plan_soon, versioned};
-use crate::access::Access;
+use crate::access::Tenant;
 use crate::app::App;
 use crate::fields::{Fields, JsonBody, check_version, if_match};
 use crate::paging::{self, Wanted};
@@ -94,29 +93,27 @@ fn missing() -> Problem {
     Problem::not_found("There is no such patient.")
 }
 
-async fn list(access: Access, State(app): State<App>, mut params: Params) -> Result<Response, Problem> {
-    let tenant = access.allow(TokenScope::PatientsRead)?;
+async fn list(tenant: Tenant, State(app): State<App>, mut params: Params) -> Result<Response, Problem> {
     let wanted: Wanted<Uuid> = paging::wanted(&mut params);
     let by_identifier = params.parsed::<IdentifierFilter>("identifier");
     let name = params.text("name");
     params.finish()?;
     let filter = PatientFilter { identifier: by_identifier.as_ref().map(identifier), name: name.as_deref() };
-    let mut tx = tenant.begin(&app).await?;
+    let mut tx = tenant.look(&app).await?;
     let after = wanted.after.map(PersonId);
     let rows = people::patients(tx.conn(), tenant.org(), filter, after, wanted.rows).await?;
     let ids: Vec<Uuid> = rows.iter().map(|row| row.id.0).collect();
     let mut identifiers = people::identifiers(tx.conn(), tenant.org(), "person", &ids).await?;
-    tx.commit().await?;
+    tenant.saw_list(&app, tx, wanted.shown(&rows).iter().map(|row| row.id)).await?;
     let show = |row| Shown::of(row, &mut identifiers);
     Ok(wanted.page(rows, |row| row.id.0, show).into_response())
 }
 
-async fn one(access: Access, State(app): State<App>, Id(id): Id<PersonId>) -> Result<Response, Problem> {
-    let tenant = access.allow(TokenScope::PatientsRead)?;
-    let mut tx = tenant.begin(&app).await?;
+async fn one(tenant: Tenant, State(app): State<App>, Id(id): Id<PersonId>) -> Result<Response, Problem> {
+    let mut tx = tenant.look(&app).await?;
     let row = people::patient(tx.conn(), id).await?.ok_or_else(missing)?;
     let mut identifiers = people::identifiers(tx.conn(), tenant.org(), "person", &[id.0]).await?;
-    tx.commit().await?;
+    tenant.saw(&app, tx, "person", id.0, id).await?;
     Ok(versioned(row.version, &Shown::of(row, &mut identifiers)))
 }
 
@@ -216,13 +213,12 @@ fn is_language_tag(text: &str) -> bool {
 }
 
 async fn change(
-    access: Access,
+    tenant: Tenant,
     State(app): State<App>,
     Id(id): Id<PersonId>,
     headers: HeaderMap,
     body: JsonBody,
 ) -> Result<Response, Problem> {
-    let tenant = access.allow(TokenScope::PatientsWrite)?;
     let version = if_match(&headers)?;
     let change = Change::read(body.fields()?)?;
     let mut tx = tenant.begin(&app).await?;

@@ -11,14 +11,13 @@ use pulsecal_core::fhir::IdentifierFilter;
 use pulsecal_core::ids::{PersonId, PrescriptionId};
 use pulsecal_core::store::people::{self, IdentifierRow};
 use pulsecal_core::store::prescriptions::{self, Prescription, PrescriptionFilter};
-use pulsecal_core::tokens::TokenScope;
 use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::patients::{Identifier, identifiers_of};
 use super::{created, identifier, plan_at, plan_soon, timing, versioned};
-use crate::access::Access;
+use crate::access::Tenant;
 use crate::app::App;
 use crate::fields::{Fields, JsonBody, check_version, if_match};
 use crate::paging::{self, Wanted};
@@ -71,30 +70,28 @@ fn missing() -> Problem {
     Problem::not_found("There is no such prescription.")
 }
 
-async fn list(access: Access, State(app): State<App>, mut params: Params) -> Result<Response, Problem> {
-    let tenant = access.allow(TokenScope::PrescriptionsRead)?;
+async fn list(tenant: Tenant, State(app): State<App>, mut params: Params) -> Result<Response, Problem> {
     let wanted: Wanted<Uuid> = paging::wanted(&mut params);
     let patient = params.parsed::<PersonId>("patient");
     let by_identifier = params.parsed::<IdentifierFilter>("identifier");
     let status = params.one_of("status", &prescriptions::STATUSES);
     params.finish()?;
     let filter = PrescriptionFilter { patient, identifier: by_identifier.as_ref().map(identifier), status };
-    let mut tx = tenant.begin(&app).await?;
+    let mut tx = tenant.look(&app).await?;
     let after = wanted.after.map(PrescriptionId);
     let rows = prescriptions::list(tx.conn(), tenant.org(), filter, after, wanted.rows).await?;
     let ids: Vec<Uuid> = rows.iter().map(|row| row.id.0).collect();
     let mut identifiers = people::identifiers(tx.conn(), tenant.org(), "prescription", &ids).await?;
-    tx.commit().await?;
+    tenant.saw_list(&app, tx, wanted.shown(&rows).iter().map(|row| row.patient)).await?;
     let show = |row| Shown::of(row, &mut identifiers);
     Ok(wanted.page(rows, |row| row.id.0, show).into_response())
 }
 
-async fn one(access: Access, State(app): State<App>, Id(id): Id<PrescriptionId>) -> Result<Response, Problem> {
-    let tenant = access.allow(TokenScope::PrescriptionsRead)?;
-    let mut tx = tenant.begin(&app).await?;
+async fn one(tenant: Tenant, State(app): State<App>, Id(id): Id<PrescriptionId>) -> Result<Response, Problem> {
+    let mut tx = tenant.look(&app).await?;
     let row = prescriptions::one(tx.conn(), id).await?.ok_or_else(missing)?;
     let mut identifiers = people::identifiers(tx.conn(), tenant.org(), "prescription", &[id.0]).await?;
-    tx.commit().await?;
+    tenant.saw(&app, tx, "prescription", id.0, row.patient).await?;
     Ok(versioned(row.version, &Shown::of(row, &mut identifiers)))
 }
 
@@ -127,8 +124,7 @@ impl NewPrescription {
     }
 }
 
-async fn write(access: Access, State(app): State<App>, body: JsonBody) -> Result<Response, Problem> {
-    let tenant = access.allow(TokenScope::PrescriptionsWrite)?;
+async fn write(tenant: Tenant, State(app): State<App>, body: JsonBody) -> Result<Response, Problem> {
     let new = NewPrescription::read(body.fields()?)?;
     let mut tx = tenant.begin(&app).await?;
     let now = tx.now();
@@ -164,12 +160,11 @@ async fn write(access: Access, State(app): State<App>, body: JsonBody) -> Result
 
 /// Stops a prescription: its coming doses go, and no message about it leaves any more. Stopping twice changes nothing.
 async fn stop(
-    access: Access,
+    tenant: Tenant,
     State(app): State<App>,
     Id(id): Id<PrescriptionId>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let tenant = access.allow(TokenScope::PrescriptionsWrite)?;
     let version = if_match(&headers)?;
     let mut tx = tenant.begin(&app).await?;
     let now = tx.now();

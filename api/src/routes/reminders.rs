@@ -11,13 +11,12 @@ use pulsecal_core::ids::{PersonId, PrescriptionId, ReminderId};
 use pulsecal_core::store::prescriptions;
 use pulsecal_core::store::reminders::{self, Reminder, ReminderFilter};
 use pulsecal_core::time::Zone;
-use pulsecal_core::tokens::TokenScope;
 use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{created, plan_at, plan_soon, timing, versioned};
-use crate::access::Access;
+use crate::access::Tenant;
 use crate::app::App;
 use crate::fields::{Fields, JsonBody, check_version, if_match};
 use crate::paging::{self, Wanted};
@@ -83,8 +82,7 @@ pub(super) fn missing() -> Problem {
     Problem::not_found("There is no such reminder.")
 }
 
-async fn list(access: Access, State(app): State<App>, mut params: Params) -> Result<Response, Problem> {
-    let tenant = access.allow(TokenScope::RemindersRead)?;
+async fn list(tenant: Tenant, State(app): State<App>, mut params: Params) -> Result<Response, Problem> {
     let wanted: Wanted<Uuid> = paging::wanted(&mut params);
     let filter = ReminderFilter {
         patient: params.parsed("patient"),
@@ -92,18 +90,17 @@ async fn list(access: Access, State(app): State<App>, mut params: Params) -> Res
         active: params.parsed("active"),
     };
     params.finish()?;
-    let mut tx = tenant.begin(&app).await?;
+    let mut tx = tenant.look(&app).await?;
     let after = wanted.after.map(ReminderId);
     let rows = reminders::list(tx.conn(), tenant.org(), filter, after, wanted.rows).await?;
-    tx.commit().await?;
+    tenant.saw_list(&app, tx, wanted.shown(&rows).iter().map(|row| row.patient)).await?;
     Ok(wanted.page(rows, |row| row.id.0, Shown::from).into_response())
 }
 
-async fn one(access: Access, State(app): State<App>, Id(id): Id<ReminderId>) -> Result<Response, Problem> {
-    let tenant = access.allow(TokenScope::RemindersRead)?;
-    let mut tx = tenant.begin(&app).await?;
+async fn one(tenant: Tenant, State(app): State<App>, Id(id): Id<ReminderId>) -> Result<Response, Problem> {
+    let mut tx = tenant.look(&app).await?;
     let row = reminders::one(tx.conn(), id).await?.ok_or_else(missing)?;
-    tx.commit().await?;
+    tenant.saw(&app, tx, "medication_reminder", id.0, row.patient).await?;
     Ok(versioned(row.version, &Shown::from(row)))
 }
 
@@ -199,8 +196,7 @@ fn word(meaning: TimeMeaning) -> &'static str {
     }
 }
 
-async fn set(access: Access, State(app): State<App>, body: JsonBody) -> Result<Response, Problem> {
-    let tenant = access.allow(TokenScope::RemindersWrite)?;
+async fn set(tenant: Tenant, State(app): State<App>, body: JsonBody) -> Result<Response, Problem> {
     let mut fields = body.fields()?;
     let prescription = fields.required::<PrescriptionId>("prescription_id");
     let mut said = Said::read_new(&mut fields);
@@ -255,13 +251,12 @@ impl Said {
 }
 
 async fn change(
-    access: Access,
+    tenant: Tenant,
     State(app): State<App>,
     Id(id): Id<ReminderId>,
     headers: HeaderMap,
     body: JsonBody,
 ) -> Result<Response, Problem> {
-    let tenant = access.allow(TokenScope::RemindersWrite)?;
     let version = if_match(&headers)?;
     let mut fields = body.fields()?;
     let said = Said::read(&mut fields);

@@ -31,6 +31,8 @@ pub struct PoolSizes {
 pub enum Scope<'a> {
     /// One organization.
     Org(OrgId),
+    /// As [`Scope::Org`], for a look at things of which only the audit entry is written: its commit does not wait for the disk.
+    Look(OrgId),
     /// These organizations: for a batch of jobs that belong to them.
     Orgs(&'a [OrgId]),
     /// Every organization: ledger, planner, operators.
@@ -96,7 +98,7 @@ impl Db {
     pub async fn begin(&self, scope: Scope<'_>) -> Result<Tx, DbError> {
         let one;
         let orgs: &[OrgId] = match scope {
-            Scope::Org(org) => {
+            Scope::Org(org) | Scope::Look(org) => {
                 one = [org];
                 &one
             }
@@ -110,6 +112,11 @@ impl Db {
                 begin(&self.system, format!("BEGIN; SET LOCAL synchronous_commit = off; {BY_KEYS}")).await?
             }
             Scope::Org(_) => begin(&self.app, format!("BEGIN; SET LOCAL app.orgs = '{}'", listed(orgs))).await?,
+            Scope::Look(_) => {
+                let orgs = listed(orgs);
+                begin(&self.app, format!("BEGIN; SET LOCAL app.orgs = '{orgs}'; SET LOCAL synchronous_commit = off"))
+                    .await?
+            }
             Scope::Orgs(_) => {
                 begin(&self.app, format!("BEGIN; SET LOCAL app.orgs = '{}'; {BY_KEYS}", listed(orgs))).await?
             }

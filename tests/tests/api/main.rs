@@ -5,6 +5,7 @@ mod away;
 mod bodies;
 mod links;
 mod ops_pages;
+mod policy;
 mod sign_in;
 mod support;
 mod tenants;

@@ -16,7 +16,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 pub const LIMIT: Duration = Duration::from_secs(20);
-const SECRET_KEY: &str = "0123456789abcdef0123456789abcdef";
+pub const SECRET_KEY: &str = "0123456789abcdef0123456789abcdef";
 pub const ALL_SCOPES: [&str; 12] = [
     "patients:read",
     "patients:write",
@@ -47,6 +47,10 @@ impl TestApi {
     }
 
     pub async fn start_on(postgres: &Postgres) -> Self {
+        Self::start_with(postgres, &[]).await
+    }
+
+    pub async fn start_with(postgres: &Postgres, more: &[(&'static str, &str)]) -> Self {
         let db = TestDatabase::create(postgres).await;
         let redis_url = Redis::shared().await.url().to_owned();
         let process = Process::spawn(
@@ -58,7 +62,9 @@ impl TestApi {
                 ("SECRET_KEY", SECRET_KEY),
                 ("BIND", "127.0.0.1:0"),
                 ("LOG_FORMAT", "json"),
-            ],
+            ]
+            .into_iter()
+            .chain(more.iter().copied()),
         );
         let line = process.wait_line("api: ready", LIMIT).await;
         let line: Value = serde_json::from_str(&line).expect("a log line is JSON");

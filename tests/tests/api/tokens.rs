@@ -59,7 +59,9 @@ async fn a_missing_scope_is_403_whatever_the_body_and_names_the_scope() {
         let answer = http.send(request).await.expect("an answer").expect_status(403);
         assert!(answer.text().contains(missing), "{path}: {}", answer.text());
     }
-    assert_eq!(api.count("SELECT count(*) FROM audit_entries").await, 0);
+    assert_eq!(api.count("SELECT count(*) FROM audit_entries").await, 10);
+    let refused = "SELECT count(*) FROM audit_entries WHERE action = 'access.refused' AND detail->>'needs' IS NOT NULL";
+    assert_eq!(api.count(refused).await, 10);
 }
 
 #[tokio::test]

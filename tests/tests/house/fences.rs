@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the workspace").to_owned()
 }
 
@@ -61,7 +61,7 @@ fn libraries_stay_behind_their_fences() {
     }
 }
 
-fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
+pub fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in
         std::fs::read_dir(folder).expect("a folder of the workspace").map(|entry| entry.expect("readable").path())
     {

@@ -4,4 +4,5 @@
 mod fences;
 mod history;
 mod migrations;
+mod routes;
 mod tenancy;

@@ -13,9 +13,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 
 pub(crate) use self::overview::SeenLately;
-use super::session::{Ops, Sent};
 use crate::app::App;
-use crate::problem::Problem;
 
 /// The routes under `/ops`.
 pub(super) fn router() -> Router<App> {
@@ -48,12 +46,6 @@ fn note(word: Option<&str>) -> Option<&'static str> {
 fn back(app: &App, to: &str, did: &str) -> Response {
     let to = format!("{}{to}?did={did}", app.base_path);
     (StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response()
-}
-
-/// Who sent this form, if they may change things.
-fn may_write(form: &Sent<Ops>) -> Result<&Ops, Problem> {
-    form.by.0.allow(pulsecal_core::tokens::TokenScope::OpsWrite)?;
-    Ok(&form.by)
 }
 
 fn shown(at: DateTime<Utc>) -> String {

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::{back, may_write, note, shown, shown_if, span};
+use super::{back, note, shown, shown_if, span};
 use crate::app::App;
 use crate::pages::desk;
 use crate::pages::session::{Ops, Sent};
@@ -136,7 +136,7 @@ async fn act(
     form: Sent<Ops>,
 ) -> Result<Response, Problem> {
     let nothing = || Problem::not_found("There is nothing at this address.");
-    let by = may_write(&form)?;
+    let by = &form.by;
     let queue: Queue = queue.parse().map_err(|_| nothing())?;
     let pause = match verb.as_str() {
         "pause" => true,

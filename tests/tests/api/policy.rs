@@ -1,0 +1,328 @@
+//! The table of who may do what, walked with every role, and what each route leaves in the audit trail.
+
+use chrono::TimeDelta;
+use pulsecal_api::policy::{RULES, Rule, Trace, Who, ceiling};
+use pulsecal_core::config::Secret;
+use pulsecal_core::ids::{AppointmentId, OrgId};
+use pulsecal_core::links::{Links, VisitLink};
+use pulsecal_core::store::audit::Role;
+use pulsecal_core::tokens::TokenScope;
+use pulsecal_tests::http::{Answer, Http};
+use pulsecal_tests::servers::Postgres;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::sign_in::{browser, form_token};
+use crate::support::{Clinic, SECRET_KEY, TestApi, add_person, add_token, new_id, now, timing, token_of};
+
+const ROLES: [Role; 6] = [Role::Patient, Role::Doctor, Role::Nurse, Role::Receptionist, Role::Admin, Role::Ops];
+
+/// Somebody, by their token and signed in.
+struct Guest {
+    role: Option<Role>,
+    by_token: Http,
+    browser: Http,
+    form: String,
+}
+
+async fn guests(api: &TestApi) -> Vec<Guest> {
+    let clinic = Clinic::add(&api.pool, 'a').await;
+    let nobody = Guest { role: None, by_token: api.anonymous(), browser: api.anonymous(), form: String::new() };
+    let mut all = vec![nobody];
+    for (letter, role) in ('b'..).zip(ROLES) {
+        let (person, token) = (new_id(), token_of(letter));
+        add_person(&api.pool, clinic.org, person, role.as_str(), &format!("Guest-{letter}")).await;
+        let scopes = TokenScope::ALL.map(TokenScope::as_str);
+        add_token(&api.pool, clinic.org, person, &token, &scopes, "now() + interval '1 hour'", false).await;
+        let (browser, form) = if role == Role::Patient {
+            (api.anonymous(), String::new()) // may not sign in: see below
+        } else {
+            let browser = browser(api, &token).await;
+            let form = form_token(&browser, "/staff").await;
+            (browser, form)
+        };
+        all.push(Guest { role: Some(role), by_token: api.with(&token), browser, form });
+    }
+    all
+}
+
+impl Guest {
+    fn may(&self, scope: TokenScope) -> bool {
+        self.role.is_some_and(|role| ceiling(role).contains(&scope))
+    }
+
+    async fn knock(&self, rule: &Rule) -> Answer {
+        let path = rule.path.replace("{id}", &new_id().to_string()).replace("{token}", "forged");
+        let path = path.replace("{name}", "nothing").replace("{queue}", "nothing").replace("{verb}", "nothing");
+        let method = rule.method.parse().expect("a method");
+        let request = match rule.who {
+            Who::Page(_) | Who::Ops(_) => {
+                self.browser.request(method, &path).form(&[("form_token", self.form.as_str())])
+            }
+            _ => self.by_token.request(method, &path),
+        };
+        self.by_token.send(request).await.expect("an answer")
+    }
+
+    /// The status of a refusal; none: they are let in.
+    fn refusal(&self, rule: &Rule) -> Option<u16> {
+        let signed_in = self.role.is_some_and(|role| role != Role::Patient);
+        match rule.who {
+            Who::Anybody | Who::ThisMachine | Who::Development | Who::LinkHolder => None,
+            Who::Token(_) if self.role.is_none() => Some(401),
+            Who::TokenOrPage(_) if self.role.is_none() => Some(303),
+            Who::Token(scope) | Who::TokenOrPage(scope) => (!self.may(scope)).then_some(403),
+            Who::Page(_) | Who::Ops(_) if !signed_in => Some(if rule.method == "GET" { 303 } else { 401 }),
+            Who::Page(scope) => scope.is_some_and(|scope| !self.may(scope)).then_some(403),
+            Who::Ops(scope) => (self.role != Some(Role::Ops) || !self.may(scope)).then_some(403),
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_route_lets_in_whom_the_table_says_and_puts_on_record_whom_it_does_not() {
+    let api = TestApi::start().await;
+    let guests = guests(&api).await;
+    let mut refused = 0;
+    for rule in RULES {
+        for guest in &guests {
+            if rule.path == "/sign-out" && guest.refusal(&rule).is_none() {
+                continue; // it would end the session that the rest needs; `sign_in` has it
+            }
+            let answer = guest.knock(&rule).await;
+            let about = format!("{} {} as {:?}: {}", rule.method, rule.path, guest.role, answer.text());
+            match guest.refusal(&rule) {
+                Some(status) => assert_eq!(answer.status, status, "{about}"),
+                // 401 is also what the sign-in page says of a token that opens nothing.
+                None if rule.path == "/sign-in" => assert!([200, 303, 401].contains(&answer.status), "{about}"),
+                None => assert!(![401, 403].contains(&answer.status) && answer.status < 500, "{about}"),
+            }
+            if answer.status == 403 {
+                refused += 1;
+                let id: Uuid =
+                    answer.header("x-request-id").and_then(|id| id.parse().ok()).expect("a request has an id");
+                let noted: Value = sqlx::query_scalar(
+                    "SELECT detail || jsonb_build_object('role', role) FROM audit_entries WHERE request_id = $1 AND action = 'access.refused' AND outcome = 'refused' AND actor_id = subject_id",
+                )
+                .bind(id)
+                .fetch_one(&api.pool)
+                .await
+                .unwrap_or_else(|error| panic!("{error}: {about}"));
+                assert_eq!(noted["route"], rule.path);
+                assert_eq!(noted["needs"], json!(rule.who.scope().map(TokenScope::as_str)));
+                assert_eq!(noted["role"], json!(guest.role.map(Role::as_str)));
+            }
+        }
+    }
+    assert!(refused > 50, "the table refuses somebody: {refused}");
+    let patient = api.anonymous().post_form("/sign-in", &[("token", &token_of('b')), ("next", "")]).await;
+    assert_eq!(patient.status, 401, "patients have no pages that need signing in");
+}
+
+/// What the samples below are about.
+struct Fixture {
+    clinic: Clinic,
+    prescription: Uuid,
+    reminder: Uuid,
+    visit: Uuid,
+    dose_path: String,
+    visit_path: String,
+    dead_job: Uuid,
+    ops: Http,
+    ops_form: String,
+    staff: Http,
+    staff_form: String,
+    doctor: Http,
+}
+
+impl Fixture {
+    async fn new(api: &TestApi) -> Self {
+        let clinic = Clinic::add(&api.pool, 'a').await;
+        let (prescription, reminder) = clinic.add_reminder(&api.pool).await;
+        let due = now() - TimeDelta::minutes(1);
+        let dose = clinic.add_dose(&api.pool, reminder, "2026-11-20T08:00:00", due, "reminded").await;
+        let until = now() + TimeDelta::days(1);
+        let visit = new_id();
+        sqlx::query("INSERT INTO appointments (appointment_id, org_id, patient_id, doctor_id, starts_at, ends_at, status, zone, created_at, updated_at)
+            VALUES ($1, $2, $3, $4, now() + interval '3 days', now() + interval '3 days 30 minutes', 'booked', 'Europe/Berlin', now(), now())")
+            .bind(visit).bind(clinic.org).bind(clinic.patient).bind(clinic.doctor).execute(&api.pool).await.expect("a visit");
+        let links = Links::new(Secret::new(SECRET_KEY.as_bytes().to_vec()), &api.base);
+        let of = VisitLink { org: OrgId(clinic.org), visit: AppointmentId(visit) };
+        let dead_job = new_id();
+        sqlx::query("INSERT INTO job_history (id, kind, queue, priority, args, org_id, run_at, attempt, max_attempts, crashes, worker, started_at, enqueued_at, last_error, state, ended_at)
+            VALUES ($1, 'noop', 'maintenance', 1, '{\"i\": 1}', $2, now(), 3, 3, 0, $1, now(), now(), 'broke', 'dead', now())")
+            .bind(dead_job).bind(clinic.org).execute(&api.pool).await.expect("a dead job");
+        let (operator, token) = (new_id(), token_of('o'));
+        add_person(&api.pool, clinic.org, operator, "ops", "Operator").await;
+        let scopes = ["jobs:read", "ops:write"];
+        add_token(&api.pool, clinic.org, operator, &token, &scopes, "now() + interval '1 hour'", false).await;
+        let ops = browser(api, &token).await;
+        let staff = browser(api, &clinic.token).await;
+        Self {
+            prescription,
+            reminder,
+            visit,
+            dose_path: api.link(clinic.org, dose, until),
+            visit_path: format!("/p/a/{}", links.visit_token(of, until)),
+            dead_job,
+            ops_form: form_token(&ops, "/staff").await,
+            staff_form: form_token(&staff, "/staff").await,
+            ops,
+            staff,
+            doctor: api.with(&clinic.token),
+            clinic,
+        }
+    }
+
+    /// A request that leaves the trace of its route.
+    async fn ask(&self, api: &TestApi, rule: &Rule) -> Answer {
+        let (clinic, doctor) = (&self.clinic, &self.doctor);
+        let starts = (now() + TimeDelta::days(9)).format("%Y-%m-%dT%H:00:00Z").to_string();
+        let ends = (now() + TimeDelta::days(9)).format("%Y-%m-%dT%H:30:00Z").to_string();
+        let path = |id: Uuid| rule.path.replace("{id}", &id.to_string());
+        match (rule.method, rule.path) {
+            ("GET", "/v1/patients/{id}") => doctor.get(&path(clinic.patient)).await,
+            ("PATCH", "/v1/patients/{id}") => doctor.patch(&path(clinic.patient), &json!({"privacy_level": 1})).await,
+            ("POST", "/v1/prescriptions") => {
+                doctor.post(rule.path, &json!({"patient_id": clinic.patient, "medicine": "Examplomycin"})).await
+            }
+            ("GET", "/v1/prescriptions/{id}") => doctor.get(&path(self.prescription)).await,
+            ("POST", "/v1/prescriptions/{id}/stop") => {
+                // After whatever needs it in force.
+                doctor.post(&path(self.prescription), &json!({})).await
+            }
+            ("POST", "/v1/medication-reminders") => {
+                let (_, again) = clinic.add_reminder(&api.pool).await;
+                let of: Uuid =
+                    sqlx::query_scalar("SELECT prescription_id FROM medication_reminders WHERE reminder_id = $1")
+                        .bind(again)
+                        .fetch_one(&api.pool)
+                        .await
+                        .expect("its prescription");
+                let body = json!({"prescription_id": of, "timing": timing("08:00"), "meaning": "wall_clock"});
+                doctor.post(rule.path, &body).await
+            }
+            ("PATCH", "/v1/medication-reminders/{id}") => {
+                doctor.patch(&path(self.reminder), &json!({"active": false})).await
+            }
+            ("GET", "/v1/medication-reminders/{id}" | "/v1/medication-reminders/{id}/occurrences") => {
+                doctor.get(&path(self.reminder)).await
+            }
+            ("POST", "/v1/appointments") => {
+                let body = json!({"patient_id": clinic.patient, "doctor_id": clinic.doctor, "starts_at": starts, "ends_at": ends});
+                doctor.post(rule.path, &body).await
+            }
+            ("GET", "/v1/appointments/{id}") => doctor.get(&path(self.visit)).await,
+            ("POST", "/v1/appointments/{id}/move") => {
+                let starts = (now() + TimeDelta::days(8)).format("%Y-%m-%dT%H:00:00Z").to_string();
+                let ends = (now() + TimeDelta::days(8)).format("%Y-%m-%dT%H:30:00Z").to_string();
+                doctor.post(&path(self.visit), &json!({"starts_at": starts, "ends_at": ends})).await
+            }
+            ("POST", "/v1/appointments/{id}/confirm") => doctor.post(&path(self.visit), &json!({})).await,
+            ("POST", "/v1/appointments/{id}/cancel") => {
+                let booked: Uuid =
+                    sqlx::query_scalar("SELECT appointment_id FROM appointments WHERE appointment_id <> $1")
+                        .bind(self.visit)
+                        .fetch_one(&api.pool)
+                        .await
+                        .expect("the other visit");
+                doctor.post(&path(booked), &json!({})).await
+            }
+            ("POST", "/v1/exports") => doctor.post(rule.path, &json!({"format": "csv"})).await,
+            ("DELETE", "/v1/exports/{id}") => doctor.delete(&path(self.queued_export(api).await)).await,
+            ("POST", "/staff/exports") => {
+                let fields = [("form_token", self.staff_form.as_str()), ("format", "csv"), ("column", "id")];
+                self.staff.post_form(rule.path, &fields).await
+            }
+            ("POST", "/staff/exports/{id}/cancel") => {
+                let to = path(self.queued_export(api).await);
+                self.staff.post_form(&to, &[("form_token", &self.staff_form)]).await
+            }
+            ("POST", "/sign-in") => {
+                api.anonymous().post_form(rule.path, &[("token", &clinic.token), ("next", "")]).await
+            }
+            ("POST", "/sign-out") => {
+                let leaving = browser(api, &clinic.token).await;
+                let form = form_token(&leaving, "/staff").await;
+                leaving.post_form(rule.path, &[("form_token", &form)]).await
+            }
+            ("GET", "/p/d/{token}") => api.anonymous().get(&self.dose_path).await,
+            ("GET", "/p/d/{token}/done") => api.anonymous().get(&format!("{}/done", self.dose_path)).await,
+            ("POST", "/p/d/{token}") => {
+                let form = form_token(&api.anonymous(), &self.dose_path).await;
+                api.anonymous().post_form(&self.dose_path, &[("form_token", &form), ("choice", "done")]).await
+            }
+            ("GET", "/p/a/{token}") => api.anonymous().get(&self.visit_path).await,
+            ("POST", "/p/a/{token}") => {
+                let page = api.anonymous().get(&self.visit_path).await.text();
+                let field = |name: &str| {
+                    let value =
+                        page.split(&format!("name=\"{name}\" value=\"")).nth(1).and_then(|rest| rest.split('"').next());
+                    value.unwrap_or_else(|| panic!("no {name} in {page}")).to_owned()
+                };
+                let (form, version) = (field("form_token"), field("version"));
+                let fields = [("form_token", form.as_str()), ("version", version.as_str()), ("choice", "ask")];
+                api.anonymous().post_form(&self.visit_path, &fields).await
+            }
+            ("POST", "/ops/jobs/{id}/{verb}") => {
+                let to = path(self.dead_job).replace("{verb}", "retry");
+                self.ops.post_form(&to, &[("form_token", &self.ops_form)]).await
+            }
+            ("POST", "/ops/queues/{queue}/{verb}") => {
+                self.ops.post_form("/ops/queues/mail/pause", &[("form_token", &self.ops_form)]).await
+            }
+            ("POST", "/ops/schedules/{name}/{verb}") => {
+                sqlx::query("INSERT INTO schedules (name, cron, zone, job_kind, args, decided_until, created_at, updated_at) VALUES ('sample', '0 0 3 * * *', 'UTC', 'noop', '{\"i\": 1}', now(), now(), now())")
+                    .execute(&api.pool).await.expect("a schedule");
+                self.ops.post_form("/ops/schedules/sample/pause", &[("form_token", &self.ops_form)]).await
+            }
+            ("GET", list) if !list.contains('{') => doctor.get(list).await,
+            other => panic!("no sample of {other:?}, which says that it leaves a trace"),
+        }
+    }
+
+    /// An export of the doctor's that waits.
+    async fn queued_export(&self, api: &TestApi) -> Uuid {
+        let id = new_id();
+        sqlx::query("INSERT INTO exports (export_id, org_id, asked_by, report, format, spec, job_id, created_at) SELECT $1, org_id, asked_by, report, format, spec, $1, now() FROM exports WHERE state = 'queued' LIMIT 1")
+            .bind(id).execute(&api.pool).await.expect("an export like the first one");
+        id
+    }
+}
+
+#[tokio::test]
+async fn what_is_changed_and_what_is_seen_of_patients_is_on_record() {
+    let files = tempfile::tempdir().expect("a folder");
+    let place = format!("file://{}", files.path().display());
+    let api = TestApi::start_with(Postgres::shared().await, &[("BLOB_URL", &place)]).await;
+    let fixture = Fixture::new(&api).await;
+    // What others need comes before what ends it.
+    let last = ["/v1/prescriptions/{id}/stop", "/v1/appointments/{id}/cancel"];
+    let (early, late): (Vec<Rule>, Vec<Rule>) = RULES.into_iter().partition(|rule| !last.contains(&rule.path));
+    for rule in early.into_iter().chain(late) {
+        // A file is fetched in the tests of exports, which also ask for this entry.
+        if rule.trace == Trace::Read("export.download") {
+            continue;
+        }
+        let actions: &[&str] = match &rule.trace {
+            Trace::Nothing => continue,
+            Trace::Read(action) => &[*action],
+            Trace::Write(actions) => actions,
+        };
+        let answer = fixture.ask(&api, &rule).await;
+        let about = format!("{} {}: {} {}", rule.method, rule.path, answer.status, answer.text());
+        assert!((200..400).contains(&answer.status), "{about}");
+        let id: Uuid = answer.header("x-request-id").and_then(|id| id.parse().ok()).expect("a request has an id");
+        let noted: Vec<(String, Option<Value>)> =
+            sqlx::query_as("SELECT action, detail FROM audit_entries WHERE request_id = $1")
+                .bind(id)
+                .fetch_all(&api.pool)
+                .await
+                .expect("entries");
+        assert!(noted.iter().any(|(action, _)| actions.contains(&action.as_str())), "{noted:?} of {about}");
+        if let Trace::Read(_) = rule.trace {
+            let [(_, Some(detail))] = noted.as_slice() else { panic!("one entry, not {noted:?}: {about}") };
+            assert!(detail["patients"].as_array().is_some_and(|all| all.len() <= 1), "{detail} of {about}");
+        }
+    }
+}
