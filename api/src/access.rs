@@ -4,9 +4,11 @@ use std::net::IpAddr;
 
 use axum::extract::FromRequestParts;
 use axum::http::{Extensions, header, request::Parts};
+use axum::response::Response;
 use pulsecal_core::ids::{OrgId, PersonId, RequestId, TokenId};
 use pulsecal_core::links::LinkError;
 use pulsecal_core::store::audit::{self, Actor, Entry, Role, UnknownRole};
+use pulsecal_core::store::idempotency::PersonsKey;
 use pulsecal_core::store::{Scope, Tx, tokens};
 use pulsecal_core::tokens::{Scopes, TokenHash, TokenScope};
 use serde_json::{Value, json};
@@ -15,6 +17,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::attempts::address_of;
 use crate::exports::Owner;
+use crate::idempotency::{Keyed, NotDone};
 use crate::policy::{Rule, Trace, Who, ceiling};
 use crate::problem::Problem;
 
@@ -27,6 +30,13 @@ pub(crate) struct Tenant {
     person: PersonId,
     role: Role,
     request: RequestId,
+}
+
+/// Somebody who may change what they ask to change. Their request is done once if they gave it a key ([`crate::idempotency`]).
+#[derive(Debug)]
+pub(crate) struct Writer {
+    tenant: Tenant,
+    keyed: Option<Keyed>,
 }
 
 /// Whoever brings the link that was mailed to a patient. Whether it is one of ours, the handler finds out.
@@ -141,6 +151,72 @@ impl LinkHolder {
 
     fn looks(self) -> bool {
         matches!(self.rule.trace, Trace::Read(_))
+    }
+}
+
+impl FromRequestParts<App> for Writer {
+    type Rejection = NotDone;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, NotDone> {
+        let tenant = Tenant::from_request_parts(parts, app).await?;
+        let keyed = parts.extensions.get::<Keyed>().cloned();
+        if let Some(keyed) = &keyed {
+            let of = PersonsKey { org: tenant.org, person: tenant.person, key: keyed.key().to_owned() };
+            keyed.claim(app, of, tenant.request).await?;
+        }
+        Ok(Self { tenant, keyed })
+    }
+}
+
+impl Writer {
+    /// The organization.
+    pub(crate) fn org(&self) -> OrgId {
+        self.tenant.org
+    }
+
+    /// Who asks, for what belongs to one person.
+    pub(crate) fn owner(&self) -> Owner {
+        self.tenant.owner()
+    }
+
+    /// A transaction that sees this organization and no other. It ends with [`Writer::close`].
+    pub(crate) async fn begin(&self, app: &App) -> Result<Tx, Problem> {
+        Ok(app.ctx.begin(Scope::Org(self.tenant.org)).await?)
+    }
+
+    /// Writes the audit entry of what `tx` does. `detail` holds ids, numbers and names of fields, nothing else.
+    pub(crate) async fn audit(
+        &self,
+        app: &App,
+        tx: &mut Tx,
+        action: &'static str,
+        subject_type: &'static str,
+        subject: Uuid,
+        mut detail: Value,
+    ) -> Result<(), Problem> {
+        detail["token"] = json!(self.tenant.token);
+        let entry = Entry {
+            org: Some(self.tenant.org),
+            actor: self.tenant.actor(),
+            action,
+            subject_type,
+            subject,
+            outcome: "success",
+            detail: Some(detail),
+        };
+        let now = tx.now();
+        Ok(audit::write(tx.conn(), app.ctx.ids, &[entry], now).await?)
+    }
+
+    /// Commits what was done, together with its answer if the request has a key.
+    pub(crate) async fn close(&self, tx: Tx, response: Response) -> Result<Response, Problem> {
+        match &self.keyed {
+            Some(keyed) => keyed.close(tx, response).await,
+            None => {
+                tx.commit().await?;
+                Ok(response)
+            }
+        }
     }
 }
 
@@ -265,30 +341,6 @@ impl Tenant {
         patients: impl IntoIterator<Item = PersonId>,
     ) -> Result<(), Problem> {
         note_look(app, tx, self.org, self.actor(), self.rule, None, patients).await
-    }
-
-    /// Writes the audit entry of what `tx` does. `detail` holds ids, numbers and names of fields, nothing else.
-    pub(crate) async fn audit(
-        &self,
-        app: &App,
-        tx: &mut Tx,
-        action: &'static str,
-        subject_type: &'static str,
-        subject: Uuid,
-        mut detail: Value,
-    ) -> Result<(), Problem> {
-        detail["token"] = json!(self.token);
-        let entry = Entry {
-            org: Some(self.org),
-            actor: self.actor(),
-            action,
-            subject_type,
-            subject,
-            outcome: "success",
-            detail: Some(detail),
-        };
-        let now = tx.now();
-        Ok(audit::write(tx.conn(), app.ctx.ids, &[entry], now).await?)
     }
 }
 

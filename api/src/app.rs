@@ -18,7 +18,7 @@ use crate::attempts::Attempts;
 use crate::exports::{Live, MOST_DOWNLOADS};
 use crate::pages::SeenLately;
 use crate::problem::Problem;
-use crate::{health, layers, pages, routes};
+use crate::{health, idempotency, layers, pages, routes};
 
 /// No body may be longer, in bytes.
 pub(crate) const BODY_LIMIT: usize = 256 * 1024;
@@ -128,6 +128,7 @@ pub(crate) fn router(app: App) -> Router {
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(from_fn(layers::in_time))
         .layer(CatchPanicLayer::custom(layers::panicked))
+        .layer(from_fn_with_state(app.clone(), idempotency::keyed))
         .layer(from_fn_with_state(app.clone(), layers::dress))
         .layer(from_fn_with_state(app.clone(), layers::secure))
         .layer(from_fn(layers::log))

@@ -6,6 +6,7 @@ mod attempts;
 mod exports;
 mod fields;
 mod health;
+mod idempotency;
 mod layers;
 mod pages;
 mod paging;

@@ -134,6 +134,18 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, "conflict", "Conflict", detail)
     }
 
+    /// 409: the same request is being done at this moment.
+    pub(crate) fn key_busy() -> Self {
+        let detail = "A request with this `Idempotency-Key` is being worked on. Ask again in a moment.";
+        Self::new(StatusCode::CONFLICT, "key_busy", "Being worked on", detail).with_header(header::RETRY_AFTER, "1")
+    }
+
+    /// 422: the key of another request.
+    pub(crate) fn key_of_another() -> Self {
+        let detail = "This `Idempotency-Key` was used for another request. Each request needs a key of its own.";
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "key_of_another", "The key is another request's", detail)
+    }
+
     /// 412: somebody else changed it in the meantime.
     pub(crate) fn version_mismatch(now: i32) -> Self {
         let detail = format!("It is at version {now}; read it again, and send its `ETag` as `If-Match`.");

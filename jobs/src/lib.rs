@@ -8,6 +8,7 @@ mod backup_database;
 mod drill_backup;
 mod export_ready;
 mod export_report;
+mod forget_answers;
 mod keep_history;
 mod materialise_doses;
 mod medication_reminder;
@@ -22,6 +23,7 @@ pub use backup_database::BackupDatabase;
 pub use drill_backup::DrillBackup;
 pub use export_ready::ExportReadyMail;
 pub use export_report::ExportReport;
+pub use forget_answers::ForgetAnswers;
 pub use keep_history::KeepHistory;
 pub use materialise_doses::MaterialiseDoses;
 pub use medication_reminder::MedicationReminder;
@@ -41,6 +43,7 @@ pub fn registry() -> Registry {
         .with::<ExportReadyMail>()
         .with::<SweepExports>()
         .with::<KeepHistory>()
+        .with::<ForgetAnswers>()
         .with::<AuditRollup>()
         .with::<AuditCheck>()
         .with::<BackupDatabase>()

@@ -38,6 +38,14 @@ const SHIPPED: &[Shipped] = &[
         window_seconds: 604_800,
     },
     Shipped {
+        name: "forget_answers",
+        cron: "0 25 * * * *",
+        zone: "UTC",
+        job_kind: "forget_answers",
+        misfire: "coalesce",
+        window_seconds: 3600,
+    },
+    Shipped {
         name: "audit_rollup",
         cron: "0 */2 * * * *",
         zone: "UTC",

@@ -4,7 +4,7 @@ use pulsecal_core::exports::Spec;
 use pulsecal_core::ids::ExportId;
 use pulsecal_core::ledger::Enqueued;
 use pulsecal_core::store::audit::{self, Entry};
-use pulsecal_core::store::exports::{self, NewExport};
+use pulsecal_core::store::exports::{self, Export, NewExport};
 use pulsecal_core::store::{Tx, organizations};
 use pulsecal_core::time::Zone;
 use pulsecal_jobs::ExportReport;
@@ -28,8 +28,8 @@ pub(crate) struct Asked {
     pub(crate) zone: Option<Zone>,
 }
 
-/// Puts an export on record with its audit entry and its job, in one transaction.
-pub(crate) async fn ask(app: &App, owner: &Owner, asked: Asked) -> Result<ExportId, Problem> {
+/// Puts an export on record with its audit entry and its job, in one transaction, which whoever asked commits.
+pub(crate) async fn ask(app: &App, owner: &Owner, asked: Asked) -> Result<(Tx, Export), Problem> {
     if !app.ctx.blobs.is_set() {
         return Err(Problem::unavailable(
             "This server has no place for files: whoever runs it has to set BLOB_URL.",
@@ -57,20 +57,21 @@ pub(crate) async fn ask(app: &App, owner: &Owner, asked: Asked) -> Result<Export
     exports::insert(tx.conn(), &NewExport { id, org: owner.org, by: owner.person, spec: &spec, job }, now).await?;
     let detail = json!({"format": spec.format, "columns": spec.columns, "filters": spec.filters, "zone": spec.zone});
     note(app, owner, &mut tx, "export.request", id, Some(detail)).await?;
-    tx.commit().await?;
-    Ok(id)
+    let export = owned(&mut tx, owner, id).await?;
+    Ok((tx, export))
 }
 
-/// Cancels an export of theirs. One that is over stays as it is, and that is no error: it is not under way any more.
-pub(crate) async fn cancel(app: &App, owner: &Owner, id: ExportId) -> Result<(), Problem> {
+/// Cancels an export of theirs, in a transaction that whoever asked commits. One that is over stays as it is, and that is no
+/// error: it is not under way any more.
+pub(crate) async fn cancel(app: &App, owner: &Owner, id: ExportId) -> Result<(Tx, Export), Problem> {
     let mut tx = owner.begin(app).await?;
     owned(&mut tx, owner, id).await?;
     let now = tx.now();
     if exports::cancel(tx.conn(), id, owner.person, now).await? {
         note(app, owner, &mut tx, "export.cancel", id, None).await?;
     }
-    tx.commit().await?;
-    Ok(())
+    let export = owned(&mut tx, owner, id).await?;
+    Ok((tx, export))
 }
 
 /// Writes the audit entry of what `tx` does to an export.

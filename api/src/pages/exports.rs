@@ -43,7 +43,8 @@ async fn events(State(app): State<App>, person: SignedIn, Id(id): Id<ExportId>) 
 }
 
 async fn cancel(State(app): State<App>, Id(id): Id<ExportId>, form: Sent<SignedIn>) -> Result<Response, Refused> {
-    exports::cancel(&app, &form.by.owner(), id).await?;
+    let (tx, _) = exports::cancel(&app, &form.by.owner(), id).await?;
+    tx.commit().await?;
     Ok(back(&app))
 }
 
@@ -57,7 +58,10 @@ async fn ask(State(app): State<App>, form: Sent<SignedIn>) -> Result<Response, R
         Err(words) => Err(Problem::field("form", words)),
     };
     match asked {
-        Ok(_) => Ok(back(&app)),
+        Ok((tx, _)) => {
+            tx.commit().await?;
+            Ok(back(&app))
+        }
         Err(problem) if problem.status().is_client_error() => {
             let words = problem.detail().trim_start_matches("form: ").to_owned();
             Ok(page(&app, &form.by, problem.status(), Some(&words)).await?)

@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{created, versioned};
-use crate::access::Tenant;
+use crate::access::{Tenant, Writer};
 use crate::app::App;
 use crate::fields::{Fields, JsonBody, if_match};
 use crate::paging::{self, StartsAfter, Wanted};
@@ -138,9 +138,9 @@ async fn list(tenant: Tenant, State(app): State<App>, mut params: Params) -> Res
 }
 
 async fn one(tenant: Tenant, State(app): State<App>, Id(id): Id<AppointmentId>) -> Result<Response, Problem> {
-    let mut tx = tenant.begin(&app).await?;
+    let mut tx = tenant.look(&app).await?;
     let row = store::one(tx.conn(), id).await?.ok_or(VisitError::Unknown)?;
-    tx.commit().await?;
+    tenant.saw(&app, tx, "appointment", id.0, row.patient).await?;
     Ok(versioned(row.version, &Shown::from(row)))
 }
 
@@ -194,7 +194,7 @@ impl Said {
     }
 }
 
-async fn book(tenant: Tenant, State(app): State<App>, body: JsonBody) -> Result<Response, Problem> {
+async fn book(by: Writer, State(app): State<App>, body: JsonBody) -> Result<Response, Problem> {
     let mut fields = body.fields()?;
     let patient = fields.required::<PersonId>("patient_id");
     let kind = fields.optional::<String>("kind");
@@ -230,43 +230,41 @@ async fn book(tenant: Tenant, State(app): State<App>, body: JsonBody) -> Result<
         place: said.place.flatten(),
         meeting_url: said.meeting_url.flatten(),
     };
-    let Open { mut tx, visit } = visits::book(&app.ctx, tenant.org(), booking, AppointmentMail::make).await?;
+    let Open { mut tx, visit } = visits::book(&app.ctx, by.org(), booking, AppointmentMail::make).await?;
     let detail = json!({"patient": visit.patient, "doctor": visit.doctor});
-    tenant.audit(&app, &mut tx, "appointment.booked", "appointment", visit.id.0, detail).await?;
-    tx.commit().await?;
+    by.audit(&app, &mut tx, "appointment.booked", "appointment", visit.id.0, detail).await?;
     let location = format!("{}/v1/appointments/{}", app.base_path, visit.id);
-    Ok(created(&location, visit.version, &Shown::from(visit)))
+    by.close(tx, created(&location, visit.version, &Shown::from(visit))).await
 }
 
 /// Opens a visit for a change of the version that the request means, by `version` in its body or by `If-Match`.
 async fn open(
     app: &App,
-    tenant: &Tenant,
+    by: &Writer,
     id: AppointmentId,
     headers: &HeaderMap,
     said: Option<i32>,
 ) -> Result<Open, Problem> {
     let header = if_match(headers)?;
-    match visits::to_change(&app.ctx, tenant.org(), id, said.or(header)).await {
+    match visits::to_change(&app.ctx, by.org(), id, said.or(header)).await {
         Err(VisitError::Version(now)) if said.is_none() => Err(Problem::version_mismatch(now)),
         other => Ok(other?),
     }
 }
 
 /// Adds the audit entry of what was done, commits, and shows the visit as it is now.
-async fn close(app: &App, tenant: &Tenant, open: Open, done: Option<&'static str>) -> Result<Response, Problem> {
+async fn close(app: &App, by: &Writer, open: Open, done: Option<&'static str>) -> Result<Response, Problem> {
     let Open { mut tx, visit } = open;
     if let Some(action) = done {
         let detail = json!({"version": visit.version, "sequence": visit.sequence, "reason": visit.cancel_reason});
-        tenant.audit(app, &mut tx, action, "appointment", visit.id.0, detail).await?;
+        by.audit(app, &mut tx, action, "appointment", visit.id.0, detail).await?;
     }
-    tx.commit().await?;
-    Ok(versioned(visit.version, &Shown::from(visit)))
+    by.close(tx, versioned(visit.version, &Shown::from(visit))).await
 }
 
 /// Gives a visit another time, place or doctor. The time that it has already changes nothing.
 async fn move_(
-    tenant: Tenant,
+    by: Writer,
     State(app): State<App>,
     Id(id): Id<AppointmentId>,
     headers: HeaderMap,
@@ -285,14 +283,14 @@ async fn move_(
         place: said.place,
         meeting_url: said.meeting_url,
     };
-    let mut open = open(&app, &tenant, id, &headers, version).await?;
+    let mut open = open(&app, &by, id, &headers, version).await?;
     let moved = open.move_to(to, AppointmentMail::make).await?;
-    close(&app, &tenant, open, moved.then_some("appointment.moved")).await
+    close(&app, &by, open, moved.then_some("appointment.moved")).await
 }
 
 /// Calls a visit off. Twice changes nothing.
 async fn cancel(
-    tenant: Tenant,
+    by: Writer,
     State(app): State<App>,
     Id(id): Id<AppointmentId>,
     headers: HeaderMap,
@@ -303,14 +301,14 @@ async fn cancel(
     let reason = fields.optional::<String>("reason").unwrap_or_else(|| "clinic".to_owned());
     one_of(&mut fields, "reason", Some(&reason), &CANCEL_REASONS);
     fields.finish()?;
-    let mut open = open(&app, &tenant, id, &headers, version).await?;
+    let mut open = open(&app, &by, id, &headers, version).await?;
     let cancelled = open.cancel(&reason, AppointmentMail::make).await?;
-    close(&app, &tenant, open, cancelled.then_some("appointment.cancelled")).await
+    close(&app, &by, open, cancelled.then_some("appointment.cancelled")).await
 }
 
 /// Records that the patient said they will come. Twice changes nothing.
 async fn confirm(
-    tenant: Tenant,
+    by: Writer,
     State(app): State<App>,
     Id(id): Id<AppointmentId>,
     headers: HeaderMap,
@@ -319,7 +317,7 @@ async fn confirm(
     let mut fields = JsonBody::fields_or_none(body)?;
     let version = fields.optional::<i32>("version");
     fields.finish()?;
-    let mut open = open(&app, &tenant, id, &headers, version).await?;
+    let mut open = open(&app, &by, id, &headers, version).await?;
     let confirmed = open.confirm(AppointmentMail::make).await?;
-    close(&app, &tenant, open, confirmed.then_some("appointment.confirmed")).await
+    close(&app, &by, open, confirmed.then_some("appointment.confirmed")).await
 }

@@ -11,7 +11,7 @@ use pulsecal_core::store::exports as store;
 use pulsecal_core::store::listing::Before;
 use pulsecal_core::time::Zone;
 
-use crate::access::Tenant;
+use crate::access::{Tenant, Writer};
 use crate::app::App;
 use crate::exports::{self, Asked, view};
 use crate::fields::{Fields, JsonBody};
@@ -31,13 +31,13 @@ pub(super) fn router() -> Router<App> {
         .route("/exports/{id}/download", get(download))
 }
 
-async fn ask(tenant: Tenant, State(app): State<App>, body: JsonBody) -> Result<Response, Problem> {
-    let owner = tenant.owner();
+async fn ask(by: Writer, State(app): State<App>, body: JsonBody) -> Result<Response, Problem> {
+    let owner = by.owner();
     let asked = read(body.fields()?)?;
-    let id = exports::ask(&app, &owner, asked).await?;
-    let shown = view(&app, exports::one(&app, &owner, id).await?);
-    let headers = [(header::LOCATION, format!("/v1/exports/{id}")), (header::RETRY_AFTER, LOOK_AGAIN.to_owned())];
-    Ok((StatusCode::ACCEPTED, headers, axum::Json(shown)).into_response())
+    let (tx, export) = exports::ask(&app, &owner, asked).await?;
+    let location = format!("/v1/exports/{}", export.id);
+    let headers = [(header::LOCATION, location), (header::RETRY_AFTER, LOOK_AGAIN.to_owned())];
+    by.close(tx, (StatusCode::ACCEPTED, headers, axum::Json(view(&app, export))).into_response()).await
 }
 
 async fn list(tenant: Tenant, State(app): State<App>, mut params: Params) -> Result<Response, Problem> {
@@ -62,10 +62,10 @@ async fn one(tenant: Tenant, State(app): State<App>, Id(id): Id<ExportId>) -> Re
     Ok(response)
 }
 
-async fn cancel(tenant: Tenant, State(app): State<App>, Id(id): Id<ExportId>) -> Result<Response, Problem> {
-    let owner = tenant.owner();
-    exports::cancel(&app, &owner, id).await?;
-    Ok(axum::Json(view(&app, exports::one(&app, &owner, id).await?)).into_response())
+async fn cancel(by: Writer, State(app): State<App>, Id(id): Id<ExportId>) -> Result<Response, Problem> {
+    let owner = by.owner();
+    let (tx, export) = exports::cancel(&app, &owner, id).await?;
+    by.close(tx, axum::Json(view(&app, export)).into_response()).await
 }
 
 async fn events(tenant: Tenant, State(app): State<App>, Id(id): Id<ExportId>) -> Result<Response, Problem> {

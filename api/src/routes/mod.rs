@@ -21,7 +21,7 @@ use pulsecal_core::store::{Tx, reminders as store};
 use pulsecal_jobs::MaterialiseDoses;
 use serde::Serialize;
 
-use crate::access::Tenant;
+use crate::access::Writer;
 use crate::app::App;
 use crate::problem::Problem;
 
@@ -57,9 +57,9 @@ fn created<T: Serialize>(location: &str, version: i32, shown: &T) -> Response {
 }
 
 /// Has the planner look at what this transaction changed, as soon as it has committed.
-async fn plan_soon(tx: &mut Tx, tenant: &Tenant) -> Result<(), Problem> {
+async fn plan_soon(tx: &mut Tx, by: &Writer) -> Result<(), Problem> {
     let planning = NewJob::of(&MaterialiseDoses {})?;
-    Ok(store::plan_soon(tx, tenant.org(), planning).await?)
+    Ok(store::plan_soon(tx, by.org(), planning).await?)
 }
 
 /// From when on the planner is to look: a little in the past, so that a worker whose clock is behind looks too.

@@ -17,7 +17,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{identifier, plan_at, plan_soon, versioned};
-use crate::access::Tenant;
+use crate::access::{Tenant, Writer};
 use crate::app::App;
 use crate::fields::{Fields, JsonBody, check_version, if_match};
 use crate::paging::{self, Wanted};
@@ -213,7 +213,7 @@ fn is_language_tag(text: &str) -> bool {
 }
 
 async fn change(
-    tenant: Tenant,
+    by: Writer,
     State(app): State<App>,
     Id(id): Id<PersonId>,
     headers: HeaderMap,
@@ -221,7 +221,7 @@ async fn change(
 ) -> Result<Response, Problem> {
     let version = if_match(&headers)?;
     let change = Change::read(body.fields()?)?;
-    let mut tx = tenant.begin(&app).await?;
+    let mut tx = by.begin(&app).await?;
     let now = tx.now();
     let mut row = people::patient_to_change(tx.conn(), id).await?.ok_or_else(missing)?;
     check_version(version, row.version)?;
@@ -229,15 +229,14 @@ async fn change(
     if !changed.is_empty() {
         people::save_patient(tx.conn(), &mut row, now).await?;
         let detail = json!({"fields": changed, "version": row.version, "privacy_level": row.privacy_level});
-        tenant.audit(&app, &mut tx, "patient.changed", "person", id.0, detail).await?;
+        by.audit(&app, &mut tx, "patient.changed", "person", id.0, detail).await?;
         if changed.iter().any(|name| ["zone", "active", "deceased"].contains(name)) {
             let at = plan_at(&tx);
             replan_for_patient(tx.conn(), id, at).await?;
-            plan_soon(&mut tx, &tenant).await?;
+            plan_soon(&mut tx, &by).await?;
         }
     }
-    let mut identifiers = people::identifiers(tx.conn(), tenant.org(), "person", &[id.0]).await?;
-    tx.commit().await?;
+    let mut identifiers = people::identifiers(tx.conn(), by.org(), "person", &[id.0]).await?;
     let shown = Shown::of(row, &mut identifiers);
-    Ok((super::etag(shown.version), Json(shown)).into_response())
+    by.close(tx, versioned(shown.version, &shown)).await
 }

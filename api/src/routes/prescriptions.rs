@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::patients::{Identifier, identifiers_of};
 use super::{created, identifier, plan_at, plan_soon, timing, versioned};
-use crate::access::Tenant;
+use crate::access::{Tenant, Writer};
 use crate::app::App;
 use crate::fields::{Fields, JsonBody, check_version, if_match};
 use crate::paging::{self, Wanted};
@@ -124,9 +124,9 @@ impl NewPrescription {
     }
 }
 
-async fn write(tenant: Tenant, State(app): State<App>, body: JsonBody) -> Result<Response, Problem> {
+async fn write(by: Writer, State(app): State<App>, body: JsonBody) -> Result<Response, Problem> {
     let new = NewPrescription::read(body.fields()?)?;
-    let mut tx = tenant.begin(&app).await?;
+    let mut tx = by.begin(&app).await?;
     let now = tx.now();
     // Foreign keys see all organizations; these look-ups see this one only.
     if people::role_of(tx.conn(), new.patient).await?.as_deref() != Some("patient") {
@@ -150,23 +150,22 @@ async fn write(tenant: Tenant, State(app): State<App>, body: JsonBody) -> Result
         updated_at: now,
         version: 1,
     };
-    prescriptions::insert(tx.conn(), tenant.org(), &row).await?;
+    prescriptions::insert(tx.conn(), by.org(), &row).await?;
     let detail = json!({"patient": row.patient, "prescriber": row.prescriber});
-    tenant.audit(&app, &mut tx, "prescription.written", "prescription", row.id.0, detail).await?;
-    tx.commit().await?;
+    by.audit(&app, &mut tx, "prescription.written", "prescription", row.id.0, detail).await?;
     let location = format!("{}/v1/prescriptions/{}", app.base_path, row.id);
-    Ok(created(&location, row.version, &Shown::of(row, &mut Vec::new())))
+    by.close(tx, created(&location, row.version, &Shown::of(row, &mut Vec::new()))).await
 }
 
 /// Stops a prescription: its coming doses go, and no message about it leaves any more. Stopping twice changes nothing.
 async fn stop(
-    tenant: Tenant,
+    by: Writer,
     State(app): State<App>,
     Id(id): Id<PrescriptionId>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let version = if_match(&headers)?;
-    let mut tx = tenant.begin(&app).await?;
+    let mut tx = by.begin(&app).await?;
     let now = tx.now();
     let mut row = prescriptions::one_to_change(tx.conn(), id).await?.ok_or_else(missing)?;
     check_version(version, row.version)?;
@@ -181,11 +180,10 @@ async fn stop(
             row.version = prescriptions::stop(tx.conn(), id, at, now).await?;
             row.updated_at = now;
             let detail = json!({"before": before, "version": row.version});
-            tenant.audit(&app, &mut tx, "prescription.stopped", "prescription", id.0, detail).await?;
-            plan_soon(&mut tx, &tenant).await?;
+            by.audit(&app, &mut tx, "prescription.stopped", "prescription", id.0, detail).await?;
+            plan_soon(&mut tx, &by).await?;
         }
     }
-    let mut identifiers = people::identifiers(tx.conn(), tenant.org(), "prescription", &[id.0]).await?;
-    tx.commit().await?;
-    Ok(versioned(row.version, &Shown::of(row, &mut identifiers)))
+    let mut identifiers = people::identifiers(tx.conn(), by.org(), "prescription", &[id.0]).await?;
+    by.close(tx, versioned(row.version, &Shown::of(row, &mut identifiers))).await
 }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{created, plan_at, plan_soon, timing, versioned};
-use crate::access::Tenant;
+use crate::access::{Tenant, Writer};
 use crate::app::App;
 use crate::fields::{Fields, JsonBody, check_version, if_match};
 use crate::paging::{self, Wanted};
@@ -196,7 +196,7 @@ fn word(meaning: TimeMeaning) -> &'static str {
     }
 }
 
-async fn set(tenant: Tenant, State(app): State<App>, body: JsonBody) -> Result<Response, Problem> {
+async fn set(by: Writer, State(app): State<App>, body: JsonBody) -> Result<Response, Problem> {
     let mut fields = body.fields()?;
     let prescription = fields.required::<PrescriptionId>("prescription_id");
     let mut said = Said::read_new(&mut fields);
@@ -224,7 +224,7 @@ async fn set(tenant: Tenant, State(app): State<App>, body: JsonBody) -> Result<R
     }
     said.apply(&mut row, &mut fields)?;
     fields.finish()?;
-    let mut tx = tenant.begin(&app).await?;
+    let mut tx = by.begin(&app).await?;
     let (now, at) = (tx.now(), plan_at(&tx));
     let of = prescriptions::one_to_change(tx.conn(), row.prescription).await?;
     let of = of.ok_or_else(|| Problem::field("prescription_id", "there is no such prescription"))?;
@@ -233,13 +233,12 @@ async fn set(tenant: Tenant, State(app): State<App>, body: JsonBody) -> Result<R
         return Err(Problem::conflict(detail));
     }
     (row.patient, row.created_at, row.updated_at) = (of.patient, now, now);
-    reminders::insert(tx.conn(), tenant.org(), &row, at).await?;
+    reminders::insert(tx.conn(), by.org(), &row, at).await?;
     let detail = json!({"prescription": row.prescription, "patient": row.patient});
-    tenant.audit(&app, &mut tx, "reminder.set", "medication_reminder", row.id.0, detail).await?;
-    plan_soon(&mut tx, &tenant).await?;
-    tx.commit().await?;
+    by.audit(&app, &mut tx, "reminder.set", "medication_reminder", row.id.0, detail).await?;
+    plan_soon(&mut tx, &by).await?;
     let location = format!("{}/v1/medication-reminders/{}", app.base_path, row.id);
-    Ok(created(&location, row.version, &Shown::from(row)))
+    by.close(tx, created(&location, row.version, &Shown::from(row))).await
 }
 
 impl Said {
@@ -251,7 +250,7 @@ impl Said {
 }
 
 async fn change(
-    tenant: Tenant,
+    by: Writer,
     State(app): State<App>,
     Id(id): Id<ReminderId>,
     headers: HeaderMap,
@@ -260,7 +259,7 @@ async fn change(
     let version = if_match(&headers)?;
     let mut fields = body.fields()?;
     let said = Said::read(&mut fields);
-    let mut tx = tenant.begin(&app).await?;
+    let mut tx = by.begin(&app).await?;
     let (now, at) = (tx.now(), plan_at(&tx));
     let mut row = reminders::one_to_change(tx.conn(), id).await?.ok_or_else(missing)?;
     check_version(version, row.version)?;
@@ -268,8 +267,7 @@ async fn change(
     fields.finish()?;
     reminders::save(tx.conn(), &mut row, at, now).await?;
     let detail = json!({"version": row.version, "active": row.active});
-    tenant.audit(&app, &mut tx, "reminder.changed", "medication_reminder", id.0, detail).await?;
-    plan_soon(&mut tx, &tenant).await?;
-    tx.commit().await?;
-    Ok(versioned(row.version, &Shown::from(row)))
+    by.audit(&app, &mut tx, "reminder.changed", "medication_reminder", id.0, detail).await?;
+    plan_soon(&mut tx, &by).await?;
+    by.close(tx, versioned(row.version, &Shown::from(row))).await
 }

@@ -12,6 +12,7 @@ pub mod exports;
 pub mod feed;
 pub mod finish;
 pub mod history;
+pub mod idempotency;
 pub mod import;
 pub mod jobs;
 pub mod ladder;

@@ -3,6 +3,7 @@
 mod audit_page;
 mod away;
 mod bodies;
+mod idempotency;
 mod links;
 mod ops_pages;
 mod policy;

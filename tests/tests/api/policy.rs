@@ -231,7 +231,7 @@ impl Fixture {
             ("POST", "/v1/exports") => doctor.post(rule.path, &json!({"format": "csv"})).await,
             ("DELETE", "/v1/exports/{id}") => doctor.delete(&path(self.queued_export(api).await)).await,
             ("POST", "/staff/exports") => {
-                let fields = [("form_token", self.staff_form.as_str()), ("format", "csv"), ("column", "id")];
+                let fields = [("form_token", self.staff_form.as_str()), ("format", "csv"), ("column", "status")];
                 self.staff.post_form(rule.path, &fields).await
             }
             ("POST", "/staff/exports/{id}/cancel") => {

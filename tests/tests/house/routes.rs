@@ -44,9 +44,16 @@ fn only_who_asked_the_table_gets_to_the_database() {
     });
     let found: BTreeSet<String> =
         begins.map(|file| file.strip_prefix(root().join("api/src")).expect("within").display().to_string()).collect();
-    // Extractors that ask the table, what they hand out, the pages before signing in, the mailbox without a mail server, and
-    // the loop that listens for all.
-    let expected =
-        ["access.rs", "exports/live.rs", "exports/mod.rs", "pages/inbox.rs", "pages/session.rs", "pages/sign_in.rs"];
+    // Extractors that ask the table and what they hand out, keys once it is known whose, the pages before signing in, the mailbox
+    // without a mail server, and the loop that listens for all.
+    let expected = [
+        "access.rs",
+        "exports/live.rs",
+        "exports/mod.rs",
+        "idempotency.rs",
+        "pages/inbox.rs",
+        "pages/session.rs",
+        "pages/sign_in.rs",
+    ];
     assert_eq!(found, expected.map(str::to_owned).into());
 }

@@ -1,0 +1,52 @@
+//! Forgets what writes with an `Idempotency-Key` were answered, a day later: the answers hold what the API shows of people.
+
+use std::time::Duration;
+
+use pulsecal_core::context::RunContext;
+use pulsecal_core::ledger::{Backoff, Job, JobResult, Policy, Priority, Queue, Verdict};
+use pulsecal_core::store::{Scope, idempotency};
+use serde::{Deserialize, Serialize};
+
+/// Nothing to say: it takes what is due.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForgetAnswers {}
+
+/// So many in one transaction.
+const BATCH: i64 = 1000;
+
+impl Job for ForgetAnswers {
+    const KIND: &'static str = "forget_answers";
+    const POLICY: Policy = Policy {
+        queue: Queue::Maintenance,
+        priority: Priority::Normal,
+        attempts: 5,
+        backoff: Backoff { base: Duration::from_secs(2), cap: Duration::from_secs(60) },
+        timeout: Duration::from_secs(60),
+        expires_after: Some(Duration::from_secs(3600)),
+    };
+
+    fn unique_key(&self) -> Option<String> {
+        Some("all".to_owned())
+    }
+
+    async fn run(&self, ctx: &RunContext) -> JobResult {
+        let mut tx = ctx.begin(Scope::Platform).await?;
+        let now = tx.now();
+        let gone = idempotency::forget(tx.conn(), now, BATCH).await?;
+        tx.commit().await?;
+        let more = gone == BATCH.unsigned_abs();
+        Ok(if more { Verdict::Snooze(Duration::from_secs(1)) } else { Verdict::Done })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_has_no_args_and_takes_none() {
+        assert_eq!(serde_json::to_string(&ForgetAnswers {}).expect("serializes"), "{}");
+        assert!(serde_json::from_str::<ForgetAnswers>(r#"{"days": 1}"#).is_err());
+    }
+}
