@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
+use axum::Router;
 use chrono::{DateTime, NaiveDate, Utc};
 use pulsecal_core::fhir::IdentifierFilter;
 use pulsecal_core::ids::PersonId;
