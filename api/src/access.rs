@@ -15,9 +15,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::attempts::address_of;
 use crate::exports::Owner;
 use crate::idempotency::{Keyed, NotDone};
+use crate::limits::{STRANGERS, address_of, by_caller};
 use crate::policy::{Rule, Trace, Who, ceiling};
 use crate::problem::Problem;
 
@@ -86,6 +86,7 @@ impl FromRequestParts<App> for Tenant {
             note_stranger(app, from, request, rule, &why);
             return Err(why);
         };
+        by_caller(app, &parts.extensions, &bearer.token.to_string()).await?;
         let role: Role = bearer.role.parse().map_err(|error: UnknownRole| Problem::internal(&error.to_string()))?;
         let tenant = Self { rule, token: bearer.token, org: bearer.org, person: bearer.person, role, request };
         match refusal(role, &Scopes::known(&bearer.scopes), scope) {
@@ -231,12 +232,12 @@ fn refusal(role: Role, granted: &Scopes, scope: TokenScope) -> Option<Problem> {
 fn note_stranger(app: &App, from: IpAddr, request: RequestId, rule: &'static Rule, why: &Problem) {
     metrics::counter!("api_strangers_refused_total", "why" => why.code()).increment(1);
     let Ok(turn) = app.stranger_notes.clone().try_acquire_owned() else { return };
-    if app.strangers.count(from).is_err() {
-        return;
-    }
     let (app, why) = (app.clone(), why.code());
     tokio::spawn(async move {
         let _turn = turn;
+        if !app.limits.take(STRANGERS, &from.to_string()).await.allowed {
+            return;
+        }
         // What went wrong is logged where it is made a problem.
         let _noted = note_refusal(&app, None, Actor::UnknownToken { request }, rule, why).await;
     });

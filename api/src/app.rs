@@ -9,16 +9,16 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use pulsecal_core::config::Config;
 use pulsecal_core::context::Context;
 use pulsecal_core::ledger::Registry;
+use pulsecal_core::limits::Limits;
 use pulsecal_core::telemetry::Health;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::attempts::Attempts;
 use crate::exports::{Live, MOST_DOWNLOADS};
 use crate::pages::SeenLately;
 use crate::problem::Problem;
-use crate::{health, idempotency, layers, pages, routes};
+use crate::{health, idempotency, layers, limits, pages, routes};
 
 /// No body may be longer, in bytes.
 pub(crate) const BODY_LIMIT: usize = 256 * 1024;
@@ -55,11 +55,9 @@ pub(crate) struct Shared {
     pub(crate) public_origin: String,
     /// Who signs in is not overheard: `PUBLIC_URL` is https, or this machine.
     pub(crate) sign_in_safe: bool,
-    /// Who tried to sign in, lately.
-    pub(crate) attempts: Attempts,
-    /// Who brought tokens and links that are worth nothing, lately.
-    pub(crate) strangers: Attempts,
-    /// Turns for putting them on record.
+    /// How often who may ask.
+    pub(crate) limits: Limits,
+    /// Turns for putting on record who brought a token or link that is worth nothing.
     pub(crate) stranger_notes: Arc<Semaphore>,
     /// The kinds of work, for what operators do.
     pub(crate) registry: Registry,
@@ -85,6 +83,7 @@ impl App {
         metrics: Box<dyn Fn() -> String + Send + Sync>,
     ) -> Self {
         let public = url::Url::parse(&config.public_url).ok();
+        let limits = Limits::new(ctx.db.belt().clone(), config.secret_key.clone());
         Self(Arc::new(Shared {
             ctx,
             health,
@@ -98,8 +97,7 @@ impl App {
             secure: public.as_ref().is_some_and(|url| url.scheme() == "https"),
             public_origin: public.as_ref().map_or_else(String::new, |url| url.origin().ascii_serialization()),
             sign_in_safe: public.is_some_and(|url| url.scheme() == "https" || is_this_machine(&url)),
-            attempts: Attempts::default(),
-            strangers: Attempts::default(),
+            limits,
             stranger_notes: Arc::new(Semaphore::new(16)),
             registry: pulsecal_jobs::registry(),
             seen_lately: SeenLately::default(),
@@ -129,6 +127,7 @@ pub(crate) fn router(app: App) -> Router {
         .layer(from_fn(layers::in_time))
         .layer(CatchPanicLayer::custom(layers::panicked))
         .layer(from_fn_with_state(app.clone(), idempotency::keyed))
+        .layer(from_fn_with_state(app.clone(), limits::by_address))
         .layer(from_fn_with_state(app.clone(), layers::dress))
         .layer(from_fn_with_state(app.clone(), layers::secure))
         .layer(from_fn(layers::log))

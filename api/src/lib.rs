@@ -2,12 +2,12 @@
 
 mod access;
 mod app;
-mod attempts;
 mod exports;
 mod fields;
 mod health;
 mod idempotency;
 mod layers;
+mod limits;
 mod pages;
 mod paging;
 mod params;

@@ -182,6 +182,13 @@ impl Problem {
             .with_header(header::RETRY_AFTER, &retry_after_seconds.to_string())
     }
 
+    /// 429: not so often.
+    pub(crate) fn too_often(retry_after_seconds: u64) -> Self {
+        let detail = format!("Too many requests. Please try again in {retry_after_seconds} s; nothing was changed.");
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too_often", "Too many requests", detail)
+            .with_header(header::RETRY_AFTER, &retry_after_seconds.to_string())
+    }
+
     /// 422: fields are wrong.
     pub(crate) fn fields(errors: Vec<FieldError>) -> Self {
         let detail = match errors.as_slice() {

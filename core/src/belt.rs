@@ -57,6 +57,10 @@ pub fn suspects_key(prefix: &str, queue: Queue) -> String {
     format!("{{{prefix}:{queue}}}:suspects")
 }
 
+fn millis(length: Duration) -> u64 {
+    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl Belt {
     /// Prepares; connects when first used.
     ///
@@ -152,6 +156,59 @@ impl Belt {
             call.arg(&id.0.as_bytes()[..]);
         }
         let done: Result<i64, _> = call.invoke_async(&mut connection).await;
+        if let Err(error) = done {
+            self.forget().await;
+            return Err(error.into());
+        }
+        Ok(())
+    }
+
+    /// Takes a turn of [`crate::limits`], if there is one: whether there was, and how long it takes from now until all are there again.
+    /// The clock is Redis's own, so that all processes agree.
+    ///
+    /// # Errors
+    /// Redis.
+    pub async fn take_turn(&self, key: &str, every: Duration, window: Duration) -> Result<(bool, Duration), BeltError> {
+        static SCRIPT: std::sync::LazyLock<redis::Script> = std::sync::LazyLock::new(|| {
+            redis::Script::new(
+                "local t = redis.call('TIME')
+                 local now = t[1] * 1000 + math.floor(t[2] / 1000)
+                 local full = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now)
+                 local next = full + tonumber(ARGV[1])
+                 if next - now > tonumber(ARGV[2]) then return {0, full - now} end
+                 redis.call('SET', KEYS[1], string.format('%d', next), 'PX', next - now)
+                 return {1, next - now}",
+            )
+        });
+        let mut connection = self.connection().await?;
+        let mut call = SCRIPT.key(key);
+        call.arg(millis(every)).arg(millis(window));
+        let answer: Result<(i64, u64), _> = call.invoke_async(&mut connection).await;
+        match answer {
+            Ok((allowed, used)) => Ok((allowed == 1, Duration::from_millis(used))),
+            Err(error) => {
+                self.forget().await;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Gives a turn back.
+    ///
+    /// # Errors
+    /// Redis.
+    pub async fn give_turn_back(&self, key: &str, every: Duration) -> Result<(), BeltError> {
+        static SCRIPT: std::sync::LazyLock<redis::Script> = std::sync::LazyLock::new(|| {
+            redis::Script::new(
+                "local left = redis.call('PTTL', KEYS[1])
+                 local every = tonumber(ARGV[1])
+                 if left <= every then return redis.call('DEL', KEYS[1]) end
+                 redis.call('SET', KEYS[1], string.format('%d', redis.call('GET', KEYS[1]) - every), 'PX', left - every)
+                 return 0",
+            )
+        });
+        let mut connection = self.connection().await?;
+        let done: Result<i64, _> = SCRIPT.key(key).arg(millis(every)).invoke_async(&mut connection).await;
         if let Err(error) = done {
             self.forget().await;
             return Err(error.into());

@@ -13,6 +13,7 @@ pub mod fhir;
 pub mod ids;
 pub mod imports;
 pub mod ledger;
+pub mod limits;
 pub mod links;
 pub mod mail;
 pub mod operate;

@@ -18,6 +18,7 @@ use crate::access::{note_refusal, request_of};
 use crate::app::App;
 use crate::exports::Owner;
 use crate::layers::wants_json;
+use crate::limits::by_caller;
 use crate::policy::{Rule, Who, ceiling, is_staff};
 use crate::problem::Problem;
 
@@ -97,6 +98,7 @@ impl FromRequestParts<App> for SignedIn {
             } else {
                 who.filter(|scope| !found.may(*scope)).map(|scope| Problem::page_without_scope(scope.as_str()))
             };
+            by_caller(app, &parts.extensions, &found.session.to_string()).await?;
             let Some(why) = why else { return Ok(found) };
             note_refusal(app, Some(found.org), found.actor(), rule, why.code()).await?;
             return Err(why.into());

@@ -17,7 +17,7 @@ use super::desk;
 use super::session::{Sent, SignedIn, from_our_page, local_path, read_form, set_cookie, signed_in};
 use crate::access::request_of;
 use crate::app::App;
-use crate::attempts::address_of;
+use crate::limits::{SIGN_IN, address_of};
 use crate::params::Params;
 use crate::policy::is_staff;
 use crate::problem::Problem;
@@ -42,7 +42,7 @@ async fn show(
 
 async fn enter(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     from_our_page(&app, request.headers())?;
-    let from = address_of(request.extensions(), request.headers());
+    let from = address_of(request.extensions(), request.headers()).to_string();
     let id = request_of(request.extensions())?;
     let before = signed_in(&app, request.headers(), id).await?;
     let fields = read_form(request, &app).await?;
@@ -52,10 +52,12 @@ async fn enter(State(app): State<App>, request: Request) -> Result<Response, Pro
         let why = "Signing in needs a protected connection: PUBLIC_URL must begin with https://, or name this machine.";
         return form(&app, StatusCode::FORBIDDEN, next, Some(why));
     }
-    if let Err(wait) = app.attempts.count(from) {
-        let why = format!("Too many tries from your address. Please wait {} seconds.", wait.as_secs() + 1);
+    let turn = app.limits.take(SIGN_IN, &from).await;
+    if !turn.allowed {
+        let wait = turn.wait.as_secs() + 1;
+        let why = format!("Too many tries from your address. Please wait {wait} seconds.");
         let mut response = form(&app, StatusCode::TOO_MANY_REQUESTS, next, Some(&why))?;
-        response.headers_mut().insert(header::RETRY_AFTER, (wait.as_secs() + 1).into());
+        response.headers_mut().insert(header::RETRY_AFTER, wait.into());
         return Ok(response);
     }
     let mut found = None;
@@ -74,7 +76,7 @@ async fn enter(State(app): State<App>, request: Request) -> Result<Response, Pro
         let why = "This token does not open anything. It may be mistyped, expired or revoked.";
         return form(&app, StatusCode::UNAUTHORIZED, next, Some(why));
     };
-    app.attempts.forgive(from);
+    app.limits.give_back(SIGN_IN, &from).await;
     // A new session each time: one that somebody else put into this browser is worth nothing afterwards.
     if let Some(before) = before {
         end(&app, &before).await?;

@@ -4,6 +4,7 @@ mod audit_page;
 mod away;
 mod bodies;
 mod idempotency;
+mod limits;
 mod links;
 mod ops_pages;
 mod policy;

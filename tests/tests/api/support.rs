@@ -84,6 +84,11 @@ impl TestApi {
         ]
     }
 
+    /// The head of its keys in Redis.
+    pub fn prefix(&self) -> &str {
+        self.db.name()
+    }
+
     pub fn anonymous(&self) -> Http {
         Http::new(&self.base)
     }

@@ -1,0 +1,113 @@
+//! How often an address and a caller may ask, over all processes; answers say how much is left (draft-ietf-httpapi-ratelimit-headers).
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use pulsecal_core::limits::{Limit, Turn};
+
+use crate::app::App;
+use crate::problem::Problem;
+
+/// Requests of an address. A clinic's many people may share one.
+const ADDRESS: Limit = Limit { name: "address", burst: 2000, every: Duration::from_millis(5) };
+/// Requests with one token, or of one session.
+pub(crate) const CALLER: Limit = Limit { name: "caller", burst: 1000, every: Duration::from_millis(10) };
+/// Tries to sign in of an address, until one is good.
+pub(crate) const SIGN_IN: Limit = Limit { name: "sign-in", burst: 10, every: Duration::from_secs(30) };
+/// Audit entries about an address from which nobody is known.
+pub(crate) const STRANGERS: Limit = Limit { name: "strangers", burst: 10, every: Duration::from_secs(30) };
+
+const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const LEFT: HeaderName = HeaderName::from_static("ratelimit");
+
+/// The caller's turn, once it is known who calls.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CallersTurn(Arc<OnceLock<Turn>>);
+
+/// Takes a turn of the request's address, and tells in the answer what is left.
+pub(crate) async fn by_address(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    // Probes come from machines that nobody wants to lock out, and files cost nothing.
+    if ["/health/", "/metrics", "/assets/"].iter().any(|free| path.starts_with(free)) {
+        return next.run(request).await;
+    }
+    let from = address_of(request.extensions(), request.headers());
+    let turn = app.limits.take(ADDRESS, &from.to_string()).await;
+    let callers = CallersTurn::default();
+    request.extensions_mut().insert(callers.clone());
+    let mut response =
+        if turn.allowed { next.run(request).await } else { refused(&turn).into_response() };
+    let turn = callers.0.get().unwrap_or(&turn);
+    let policy = format!("\"{}\";q={};w={}", turn.limit.name, turn.limit.burst, seconds(turn.limit.window()));
+    let left = format!("\"{}\";r={};t={}", turn.limit.name, turn.left, seconds(turn.reset));
+    for (name, value) in [(POLICY, policy), (LEFT, left)] {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}
+
+/// Takes a turn of a caller: a token or a session, by its id.
+pub(crate) async fn by_caller(app: &App, extensions: &Extensions, id: &str) -> Result<(), Problem> {
+    let turn = app.limits.take(CALLER, id).await;
+    if let Some(shown) = extensions.get::<CallersTurn>() {
+        // Set once: a request has one caller.
+        let _first = shown.0.set(turn);
+    }
+    if turn.allowed { Ok(()) } else { Err(refused(&turn)) }
+}
+
+fn refused(turn: &Turn) -> Problem {
+    metrics::counter!("api_limited_total", "limit" => turn.limit.name).increment(1);
+    Problem::too_often(seconds(turn.wait))
+}
+
+/// Whole seconds, rounded up, one at least.
+fn seconds(length: Duration) -> u64 {
+    length.as_millis().div_ceil(1000).max(1).try_into().unwrap_or(u64::MAX)
+}
+
+/// Whose request it is: the address of the connection, or, where a proxy on this machine passes requests on, the last one that it
+/// names. Of IPv6 the network of 64 bits, since a single household has that many.
+pub(crate) fn address_of(extensions: &Extensions, headers: &HeaderMap) -> IpAddr {
+    let peer = extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.ip().to_canonical());
+    let peer = peer.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
+    let told = headers.get_all("x-forwarded-for").iter().next_back().and_then(|value| value.to_str().ok());
+    let told = told.and_then(|list| list.rsplit(',').next()).and_then(|last| last.trim().parse::<IpAddr>().ok());
+    match told.filter(|_| peer.is_loopback()).unwrap_or(peer).to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() & !u128::from(u64::MAX)).into()),
+        address => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_proxy_on_this_machine_is_believed() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-forwarded-for", "1.2.3.4, 5.6.7.8".parse().expect("a value"));
+        let from = |peer: &str| {
+            let mut extensions = Extensions::new();
+            extensions.insert(ConnectInfo(SocketAddr::new(peer.parse().expect("an address"), 1)));
+            address_of(&extensions, &headers).to_string()
+        };
+        assert_eq!(from("127.0.0.1"), "5.6.7.8");
+        assert_eq!(from("9.9.9.9"), "9.9.9.9");
+        assert_eq!(from("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+    }
+
+    #[test]
+    fn seconds_are_rounded_up() {
+        for (millis, expected) in [(0, 1), (1, 1), (1000, 1), (1001, 2), (29_999, 30)] {
+            assert_eq!(seconds(Duration::from_millis(millis)), expected);
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! How often one may ask: counted over all processes, and by each for itself while Redis is away.
+
+use pulsecal_tests::http::{Answer, Http};
+use pulsecal_tests::processes::Process;
+use pulsecal_tests::servers::{Postgres, Redis};
+use pulsecal_tests::wait::until;
+use redis::AsyncCommands;
+use serde_json::Value;
+
+use crate::support::{Clinic, LIMIT, TestApi, token_of};
+
+/// What a `RateLimit` header says is left.
+fn left(answer: &Answer) -> u32 {
+    let text = answer.header("ratelimit").expect("a header");
+    let left = text.split(';').find_map(|part| part.strip_prefix("r="));
+    left.and_then(|left| left.parse().ok()).unwrap_or_else(|| panic!("{text}"))
+}
+
+/// Another API of the same installation.
+async fn beside(api: &TestApi) -> (Process, Http) {
+    let mut env = api.env();
+    env.retain(|(name, _)| *name != "LOG_FORMAT");
+    env.extend([("BIND", "127.0.0.1:0".to_owned()), ("LOG_FORMAT", "json".to_owned())]);
+    let other = Process::spawn("pulsecal-api", env);
+    let line: Value = serde_json::from_str(&other.wait_line("api: ready", LIMIT).await).expect("a log line is JSON");
+    let http = Http::new(format!("http://{}", line["address"].as_str().expect("where it listens")));
+    (other, http)
+}
+
+#[tokio::test]
+async fn a_token_has_so_many_requests_over_all_processes_and_answers_say_what_is_left() {
+    let api = TestApi::start().await;
+    let clinic = Clinic::add(&api.pool, 'a').await;
+    let http = api.with(&clinic.token);
+    let (_process, other) = beside(&api).await;
+    let other = other.with_bearer(&clinic.token);
+    let first = http.get("/v1/jobs").await.expect_status(200);
+    assert_eq!(first.header("ratelimit-policy"), Some("\"caller\";q=1000;w=10"));
+    assert!(left(&other.get("/v1/jobs").await.expect_status(200)) >= 990);
+
+    // As if the token had been used up: its key says when all turns are there again.
+    let mut redis = redis::Client::open(Redis::shared().await.url()).expect("a URL");
+    let mut redis = redis.get_multiplexed_async_connection().await.expect("Redis");
+    let mut keys: Vec<String> = redis.keys(format!("*{}:limit:caller:*", api.prefix())).await.expect("keys");
+    let key = keys.pop().filter(|_| keys.is_empty()).expect("one token, one key");
+    let full_at: i64 = redis.get(&key).await.expect("a number");
+    let _set: () = redis.set(&key, full_at + 9_980).await.expect("set");
+    for http in [&http, &other] {
+        let refused = http.get("/v1/jobs").await;
+        // A turn comes back each 10 ms, so a slow machine may get one or two.
+        if refused.status == 200 {
+            assert!(left(&refused) < 100, "{:?}", refused.header("ratelimit"));
+        } else {
+            assert_eq!(refused.json()["type"], "urn:pulsecal:problem:too_often");
+            assert_eq!((refused.header("retry-after"), left(&refused)), (Some("1"), 0));
+        }
+    }
+    // An address has more, since many may share it.
+    let stranger = api.anonymous().get("/v1/jobs").await.expect_status(401);
+    assert_eq!(stranger.header("ratelimit-policy"), Some("\"address\";q=2000;w=10"));
+    until(LIMIT, "turns come back", async || (http.get("/v1/jobs").await.status == 200).then_some(())).await;
+}
+
+#[tokio::test]
+async fn tries_to_sign_in_are_counted_over_all_processes() {
+    let api = TestApi::start().await;
+    let (_process, other) = beside(&api).await;
+    let wrong = token_of('x');
+    let fields = [("token", wrong.as_str()), ("next", "")];
+    for turn in 0..10 {
+        let at = if turn % 2 == 0 { &api.anonymous() } else { &other };
+        let _wrong = at.post_form("/sign-in", &fields).await.expect_status(401);
+    }
+    for at in [&api.anonymous(), &other] {
+        let refused = at.post_form("/sign-in", &fields).await.expect_status(429);
+        let wait: u64 = refused.header("retry-after").and_then(|wait| wait.parse().ok()).expect("seconds");
+        assert!((1..=31).contains(&wait), "{wait}");
+    }
+}
+
+#[tokio::test]
+async fn without_redis_each_process_counts_for_itself_says_so_and_answers_go_on() {
+    let redis = Redis::private().await;
+    let api = TestApi::start_with(Postgres::shared().await, &[("REDIS_URL", redis.url())]).await;
+    let clinic = Clinic::add(&api.pool, 'a').await;
+    let http = api.with(&clinic.token);
+    let _fine = http.get("/v1/jobs").await.expect_status(200);
+    redis.kill9().await;
+    let answer = http.get("/v1/jobs").await.expect_status(200);
+    assert_eq!(answer.header("ratelimit-policy"), Some("\"caller\";q=1000;w=10"));
+    api.process.wait_line("limits: Redis is away; each process counts for itself", LIMIT).await;
+    let wrong = token_of('x');
+    let fields = [("token", wrong.as_str()), ("next", "")];
+    for _ in 0..10 {
+        let _wrong = api.anonymous().post_form("/sign-in", &fields).await.expect_status(401);
+    }
+    let _full = api.anonymous().post_form("/sign-in", &fields).await.expect_status(429);
+
+    redis.start_again().await;
+    until(LIMIT, "they count together again", async || {
+        let _fine = http.get("/v1/jobs").await.expect_status(200);
+        api.process.lines().iter().any(|line| line.contains("limits: Redis is back")).then_some(())
+    })
+    .await;
+}
