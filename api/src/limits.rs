@@ -40,8 +40,7 @@ pub(crate) async fn by_address(State(app): State<App>, mut request: Request, nex
     let turn = app.limits.take(ADDRESS, &from.to_string()).await;
     let callers = CallersTurn::default();
     request.extensions_mut().insert(callers.clone());
-    let mut response =
-        if turn.allowed { next.run(request).await } else { refused(&turn).into_response() };
+    let mut response = if turn.allowed { next.run(request).await } else { refused(&turn).into_response() };
     let turn = callers.0.get().unwrap_or(&turn);
     let policy = format!("\"{}\";q={};w={}", turn.limit.name, turn.limit.burst, seconds(turn.limit.window()));
     let left = format!("\"{}\";r={};t={}", turn.limit.name, turn.left, seconds(turn.reset));

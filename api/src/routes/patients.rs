@@ -1,10 +1,10 @@
 //! `/v1/patients`: who is reminded, where, and how much may be said.
 
+use axum::Router;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::Router;
 use chrono::{DateTime, NaiveDate, Utc};
 use pulsecal_core::fhir::IdentifierFilter;
 use pulsecal_core::ids::PersonId;
