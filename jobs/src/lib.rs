@@ -13,6 +13,7 @@ mod keep_history;
 mod materialise_doses;
 mod medication_reminder;
 mod sweep_exports;
+mod tidy_exports;
 mod trial;
 
 pub use alarm_mail::AlarmMail;
@@ -28,6 +29,7 @@ pub use keep_history::KeepHistory;
 pub use materialise_doses::MaterialiseDoses;
 pub use medication_reminder::MedicationReminder;
 pub use sweep_exports::SweepExports;
+pub use tidy_exports::TidyExports;
 pub use trial::{Does, Trial};
 
 use pulsecal_core::ledger::Registry;
@@ -42,6 +44,7 @@ pub fn registry() -> Registry {
         .with::<ExportReport>()
         .with::<ExportReadyMail>()
         .with::<SweepExports>()
+        .with::<TidyExports>()
         .with::<KeepHistory>()
         .with::<ForgetAnswers>()
         .with::<AuditRollup>()

@@ -70,6 +70,14 @@ const SHIPPED: &[Shipped] = &[
         window_seconds: 3600,
     },
     Shipped {
+        name: "tidy_exports",
+        cron: "0 50 * * * *",
+        zone: "UTC",
+        job_kind: "tidy_exports",
+        misfire: "coalesce",
+        window_seconds: 3600,
+    },
+    Shipped {
         name: "backup_database",
         cron: "0 0 3 * * *",
         zone: "UTC",

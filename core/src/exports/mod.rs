@@ -56,7 +56,7 @@ pub struct Heading {
 /// The output, or the temporary file.
 pub fn encoder<'a, W: Write + Send + 'a>(spec: &Spec, heading: &Heading, out: W) -> io::Result<Box<dyn Encoder + 'a>> {
     Ok(match spec.format {
-        Format::Csv => Box::new(csv::CsvEncoder::begin(spec, out)?),
+        Format::Csv => Box::new(csv::CsvEncoder::begin(spec, out)),
         Format::Xlsx => Box::new(xlsx::XlsxEncoder::begin(spec, heading, out)?),
         Format::Pdf => Box::new(pdf::PdfEncoder::begin(spec, heading, out)),
     })

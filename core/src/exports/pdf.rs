@@ -4,6 +4,7 @@
 //! ([`super::MOST_PDF_ROWS`]).
 
 mod letters;
+mod tags;
 
 use std::io::{self, Write};
 use std::ops::Range;
@@ -15,8 +16,10 @@ use krilla::metadata::Metadata;
 use krilla::page::PageSettings;
 use krilla::paint::Fill;
 use krilla::surface::Surface;
+use krilla::tagging::ArtifactType;
 
 use self::letters::{Letters, Line};
+use self::tags::{Tags, ornament, text};
 use super::instants::Instants;
 use super::{Cell, Column, Encoder, Heading, Kind, MOST_PDF_ROWS, Spec};
 
@@ -90,9 +93,12 @@ impl<W: Write> Encoder for PdfEncoder<W> {
         let mut document = Document::new();
         let title = format!("{} – appointments", self.heading.organization);
         document.set_metadata(Metadata::new().title(title).language("en".to_owned()).creator("PulseCal".to_owned()));
+        let mut tags = Tags::new();
         for (number, page) in pages.iter().enumerate() {
-            self.draw_page(&mut document, &mut letters, &widths, page, (number + 1, pages.len()))?;
+            let target = (&mut document, &mut tags);
+            self.draw_page(target, &mut letters, &widths, page, (number + 1, pages.len()))?;
         }
+        document.set_tag_tree(tags.finish());
         let whole = document.finish().map_err(|error| io::Error::other(format!("{error:?}")))?;
         self.out.write_all(&whole)?;
         self.out.flush()?;
@@ -150,7 +156,7 @@ impl<W: Write> PdfEncoder<W> {
 
     fn draw_page(
         &mut self,
-        document: &mut Document,
+        (document, tags): (&mut Document, &mut Tags),
         letters: &mut Letters,
         widths: &[f32],
         parts: &[Part],
@@ -159,23 +165,22 @@ impl<W: Write> PdfEncoder<W> {
         let settings = PageSettings::from_wh(PAGE.0, PAGE.1).ok_or_else(|| io::Error::other("no page"))?;
         let mut page = document.start_page_with(settings);
         let mut surface = page.surface();
-        ink(&mut surface, 20);
-        let organization = letters.one_line(&self.heading.organization, (PAGE.0 - 2.0 * MARGIN) / TITLE_SIZE);
-        letters.draw(&mut surface, (MARGIN, MARGIN + TITLE_SIZE), &organization, TITLE_SIZE);
-        let as_of = self.instants.iso(self.heading.as_of).to_owned();
-        let subtitle = format!("Appointments as of {as_of}. Times are those of {}. {} rows.", self.zone, self.rows());
-        ink(&mut surface, 90);
-        let line = letters.one_line(&subtitle, (PAGE.0 - 2.0 * MARGIN) / SIZE);
-        letters.draw(&mut surface, (MARGIN, MARGIN + TITLE_SIZE + 12.0), &line, SIZE);
+        let first = number == 1;
+        self.draw_title(&mut surface, tags, letters, first);
         let foot = letters.one_line(&format!("Page {number} of {of}"), 60.0);
-        letters.draw(&mut surface, (PAGE.0 - MARGIN - foot.width() * SIZE, PAGE.1 - MARGIN), &foot, SIZE);
+        let at = (PAGE.0 - MARGIN - foot.width() * SIZE, PAGE.1 - MARGIN);
+        ornament(&mut surface, ArtifactType::Footer, |surface| letters.draw(surface, at, &foot, SIZE));
 
         let mut top = TABLE_TOP;
         let mut left = MARGIN;
-        ink(&mut surface, 90);
         for (column, width) in self.columns.iter().zip(widths) {
             let label = letters.one_line(&column.as_str().replace('_', " "), (width - GAP) / SIZE);
-            letters.draw(&mut surface, (left, top + LINE - 2.0), &label, SIZE);
+            let draw = |surface: &mut Surface<'_>| letters.draw(surface, (left, top + LINE - 2.0), &label, SIZE);
+            if first {
+                tags.head(text(&mut surface, draw));
+            } else {
+                ornament(&mut surface, ArtifactType::PaginationOther, draw);
+            }
             left += width;
         }
         top += LINE + GAP;
@@ -185,14 +190,18 @@ impl<W: Write> PdfEncoder<W> {
             let cells = self.lines_of(letters, widths, part.row);
             let mut left = MARGIN;
             ink(&mut surface, 20);
-            for ((cell, width), column) in cells.iter().zip(widths).zip(&self.columns) {
+            for (number, ((cell, width), column)) in cells.iter().zip(widths).zip(&self.columns).enumerate() {
                 let mut base = top + LINE - 2.0;
-                for line in cell.iter().take(part.lines.end).skip(part.lines.start) {
-                    let right = column.kind() == Kind::Number || line.leads_left();
-                    let at = if right { left + width - GAP - line.width() * SIZE } else { left };
-                    letters.draw(&mut surface, (at, base), line, SIZE);
-                    base += LINE;
-                }
+                // A cell with nothing in it has its place in the row too.
+                let id = text(&mut surface, |surface| {
+                    for line in cell.iter().take(part.lines.end).skip(part.lines.start) {
+                        let right = column.kind() == Kind::Number || line.leads_left();
+                        let at = if right { left + width - GAP - line.width() * SIZE } else { left };
+                        letters.draw(surface, (at, base), line, SIZE);
+                        base += LINE;
+                    }
+                });
+                tags.cell(part.row, number, id);
                 left += width;
             }
             #[expect(clippy::cast_precision_loss, reason = "a few dozen")]
@@ -203,6 +212,24 @@ impl<W: Write> PdfEncoder<W> {
         surface.finish();
         page.finish();
         Ok(())
+    }
+
+    /// The organization, and what the rows are; the ink is then that of heads.
+    fn draw_title(&mut self, surface: &mut Surface<'_>, tags: &mut Tags, letters: &mut Letters, first: bool) {
+        let as_of = self.instants.iso(self.heading.as_of).to_owned();
+        let subtitle = format!("Appointments as of {as_of}. Times are those of {}. {} rows.", self.zone, self.rows());
+        for (title, size, below, grey) in
+            [(self.heading.organization.as_str(), TITLE_SIZE, TITLE_SIZE, 20), (&subtitle, SIZE, TITLE_SIZE + 12.0, 90)]
+        {
+            ink(surface, grey);
+            let line = letters.one_line(title, (PAGE.0 - 2.0 * MARGIN) / size);
+            let draw = |surface: &mut Surface<'_>| letters.draw(surface, (MARGIN, MARGIN + below), &line, size);
+            if first {
+                tags.title(text(surface, draw));
+            } else {
+                ornament(surface, ArtifactType::Header, draw);
+            }
+        }
     }
 }
 
@@ -229,7 +256,7 @@ fn rule(surface: &mut Surface<'_>, at: f32, grey: u8) {
     }
     if let Some(path) = path.finish() {
         ink(surface, grey);
-        surface.draw_path(&path);
+        ornament(surface, ArtifactType::Layout, |surface| surface.draw_path(&path));
     }
 }
 

@@ -153,13 +153,6 @@ async fn what_is_wrong_is_named_and_no_more_than_three_wait() {
     ask(&nurse, json!({"format": "csv"})).await;
     // A job that comes for an export that is over does nothing, as often as it comes.
     let _worker = clinic.start("pulsecal-worker");
-    until(LIMIT, "the jobs are over", async || {
-        let live: i64 = sqlx::query_scalar("SELECT count(*) FROM jobs WHERE kind = 'export_report'")
-            .fetch_one(&clinic.pool)
-            .await
-            .ok()?;
-        (live == 0).then_some(())
-    })
-    .await;
+    clinic.jobs_end().await;
     assert_eq!(clinic.state(&id).await.0, "cancelled");
 }

@@ -4,4 +4,5 @@ mod faults;
 mod files;
 mod journey;
 mod page;
+mod s3;
 mod support;

@@ -27,8 +27,10 @@ pub struct Clinic {
     pub nurse: Uuid,
     pub doctor: Uuid,
     pub patient: Uuid,
-    redis: String,
     blob_url: String,
+    /// Set beside the usual, or instead of it.
+    pub more: Vec<(String, String)>,
+    redis: String,
 }
 
 impl Drop for Clinic {
@@ -64,8 +66,9 @@ impl Clinic {
             nurse,
             doctor,
             patient,
-            redis: redis.url().to_owned(),
             blob_url,
+            more: Vec::new(),
+            redis: redis.url().to_owned(),
         };
         sqlx::query("INSERT INTO organizations (org_id, name, zone, created_at, updated_at) VALUES ($1, 'Canary Heart Clinic', 'Europe/Berlin', now(), now())")
             .bind(org)
@@ -126,7 +129,9 @@ impl Clinic {
             ("BIND", "127.0.0.1:0"),
             ("LOG_FORMAT", "json"),
         ];
-        pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+        let mut env = BTreeMap::from(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        env.extend(self.more.iter().cloned());
+        env
     }
 
     pub fn start(&self, program: &str) -> Process {
@@ -154,6 +159,30 @@ impl Clinic {
             files(&self.blobs.join(folder), &mut found);
         }
         found
+    }
+
+    /// Waits until no export's job is alive.
+    pub async fn jobs_end(&self) {
+        until(LIMIT, "the jobs are over", async || {
+            let live: i64 = sqlx::query_scalar("SELECT count(*) FROM jobs WHERE kind = 'export_report'")
+                .fetch_one(&self.pool)
+                .await
+                .ok()?;
+            (live == 0).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until Postgres sends no rows any more.
+    pub async fn copies_end(&self) {
+        until(LIMIT, "Postgres sends no rows", async || {
+            let copies: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'COPY%' AND state <> 'idle'")
+                .fetch_one(&self.pool)
+                .await
+                .ok()?;
+            (copies == 0).then_some(())
+        })
+        .await;
     }
 
     pub async fn state(&self, id: &str) -> (String, i64, Option<String>) {
