@@ -72,7 +72,7 @@ s3_server() {
 
 cmd_test() {
   throwaway test
-  if (($# == 0)) || [[ " $* " == *' backups '* ]]; then
+  if (($# == 0)) || [[ " $* " =~ ' '(audit|backups|exports)' ' ]]; then
     s3_server
   fi
   say "Building the programs that tests start"

@@ -23,7 +23,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use crate::output::{Output, say};
-use crate::setup::{context, db};
+use crate::setup::{context, db, operator};
 
 /// What to read.
 #[derive(Subcommand)]
@@ -45,6 +45,9 @@ pub enum Import {
         /// The zone of an organization that the file makes, if the file does not say.
         #[arg(long)]
         zone: Option<String>,
+        /// Send no mail about visits that were moved or called off since the last import. Reminders are planned all the same.
+        #[arg(long)]
+        quietly: bool,
     },
 }
 
@@ -72,15 +75,17 @@ impl From<&Problem> for Line {
 /// # Errors
 /// A file that cannot be opened, an organization that there is not, Postgres.
 pub async fn run(what: Import, out: Output) -> Result<ExitCode, Failure> {
-    let Import::Fhir { file, org, new_org, source, zone } = what;
+    let Import::Fhir { file, org, new_org, source, zone, quietly } = what;
     let opened = File::open(&file).map_err(|error| Failure::new(format!("{}: {error}", file.display())))?;
     let zone =
         zone.map(|name| name.parse::<Zone>().map_err(|error| Failure::new(format!("--zone: {error}")))).transpose()?;
     let ctx = context()?;
+    let into = |org| Target { org, source: source.clone(), by: operator(), tell: !quietly };
     let mut target = match new_org {
-        Some(name) => Some(Target { org: organization_named(&ctx, name, zone).await?, source: source.clone() }),
-        None => find_target(&ctx, org.as_deref(), &source).await?,
-    };
+        Some(name) => Some(organization_named(&ctx, name, zone).await?),
+        None => find_organization(&ctx, org.as_deref()).await?,
+    }
+    .map(into);
 
     // Reading blocks, storing does not; a bounded channel keeps what is in between small.
     let (send, mut entries) = mpsc::channel(64);
@@ -108,7 +113,7 @@ pub async fn run(what: Import, out: Output) -> Result<ExitCode, Failure> {
         let line = |effect, reason: String| Line { effect, resource: resource.clone(), path: String::new(), reason };
         if target.is_none() {
             target = match &entry.record {
-                Record::Organization(_) => Some(make_organization(&ctx, &entry, zone, &source).await?),
+                Record::Organization(_) => Some(into(make_organization(&ctx, &entry, zone).await?)),
                 _ => {
                     return Err(Failure::new(
                         "there is no organization yet, and this file has none: make one with --new-org NAME --zone ZONE",
@@ -161,7 +166,7 @@ pub async fn run(what: Import, out: Output) -> Result<ExitCode, Failure> {
     })
 }
 
-async fn find_target(ctx: &Context, wanted: Option<&str>, source: &str) -> Result<Option<Target>, Failure> {
+async fn find_organization(ctx: &Context, wanted: Option<&str>) -> Result<Option<OrgId>, Failure> {
     let mut tx = ctx.begin(Scope::Platform).await.map_err(db)?;
     let all = organizations::all(tx.conn()).await.map_err(db)?;
     let org = match wanted {
@@ -177,19 +182,13 @@ async fn find_target(ctx: &Context, wanted: Option<&str>, source: &str) -> Resul
         None if all.len() > 1 => return Err(Failure::new("there are several organizations: say which with --org")),
         None => all.first().map(|row| row.id),
     };
-    Ok(org.map(|org| Target { org, source: source.to_owned() }))
+    Ok(org)
 }
 
-async fn make_organization(
-    ctx: &Context,
-    entry: &Entry,
-    fallback: Option<Zone>,
-    source: &str,
-) -> Result<Target, Failure> {
+async fn make_organization(ctx: &Context, entry: &Entry, fallback: Option<Zone>) -> Result<OrgId, Failure> {
     let Record::Organization(record) = &entry.record else { return Err(Failure::new("no organization")) };
     let zone = record.zone.map(|zone| zone.name().to_owned()).or(fallback.map(|zone| zone.name().to_owned()));
-    let org = put_organization(ctx, record.name.clone(), zone, record.phone.clone()).await?;
-    Ok(Target { org, source: source.to_owned() })
+    put_organization(ctx, record.name.clone(), zone, record.phone.clone()).await
 }
 
 async fn organization_named(ctx: &Context, name: String, zone: Option<Zone>) -> Result<OrgId, Failure> {

@@ -158,7 +158,8 @@ pub async fn run(what: Seed, out: Output) -> Result<(), Failure> {
     if demo.due_in.is_none() && !demo.unplanned {
         book_visits(&ctx, clinic.id, PersonId(doctor), &people).await?;
     }
-    while !demo.unplanned && planner::plan_due(&ctx, 500).await.map_err(db)?.reminders > 0 {}
+    // From the moment that the doses' times were counted from: one that is due in a second is planned, however long loading took.
+    while !demo.unplanned && planner::plan_due_at(&ctx, now, 500).await.map_err(db)?.reminders > 0 {}
     let secret = token.expose();
     let sign_ins = json!([
         {"who": "nurse (API token, all scopes; also at /sign-in)", "organization": clinic.id, "person": nurse, "role": "nurse", "token": secret},

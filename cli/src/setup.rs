@@ -8,8 +8,10 @@ use pulsecal_core::clock::Clock;
 use pulsecal_core::config::Config;
 use pulsecal_core::context::Context;
 use pulsecal_core::ids::{Ids, OrgId, PersonId, RequestId, TokenId};
+use pulsecal_core::mail::EmailAddress;
+use pulsecal_core::people::{self, AddError, Added, Described};
 use pulsecal_core::process::{self, Failure};
-use pulsecal_core::store::audit::Actor;
+use pulsecal_core::store::audit::{Actor, Role};
 use pulsecal_core::store::{self, Scope};
 use pulsecal_core::tokens;
 use serde_json::json;
@@ -53,8 +55,30 @@ pub async fn migrate(out: Output) -> Result<(), Failure> {
 /// People who may use the API.
 #[derive(Subcommand)]
 pub enum User {
+    /// Add a person, and print their id. A second time nothing is added, and the same id is printed.
+    Add(AddArgs),
     /// Make an API token for a person, which is shown once; list tokens, or revoke one.
     Token(TokenArgs),
+}
+
+/// Who is added.
+#[derive(Args)]
+pub struct AddArgs {
+    /// The organization's id.
+    #[arg(long)]
+    org: OrgId,
+    /// patient, doctor, nurse, receptionist, admin or ops.
+    #[arg(long)]
+    role: Role,
+    /// The family name.
+    #[arg(long)]
+    family_name: String,
+    /// The given name.
+    #[arg(long, default_value = "")]
+    given_name: String,
+    /// The address. No two of an organization's staff have the same.
+    #[arg(long)]
+    email: String,
 }
 
 /// What to do with API tokens; by itself it makes one.
@@ -98,7 +122,35 @@ pub enum OldToken {
 /// # Errors
 /// Postgres, or a person, scope or token that there is not.
 pub async fn user(what: User, out: Output) -> Result<(), Failure> {
-    let User::Token(TokenArgs { what, person, scopes, days, label }) = what;
+    match what {
+        User::Add(args) => add(args, out).await,
+        User::Token(args) => token(args, out).await,
+    }
+}
+
+async fn add(args: AddArgs, out: Output) -> Result<(), Failure> {
+    let AddArgs { org, role, family_name, given_name, email } = args;
+    let email = EmailAddress::parse(&email).map_err(|error| Failure::new(format!("--email: {error}")))?;
+    let ctx = context()?;
+    let mut tx = ctx.begin(Scope::Platform).await.map_err(db)?;
+    let described = Described { org, role, given_name, family_name, email };
+    let added = people::add(&mut tx, operator(), described).await.map_err(|error| match error {
+        AddError::Db(error) => db(error),
+        AddError::NoOrganization => Failure::new("--org: there is no such organization"),
+        AddError::Name => Failure::new(format!("--family-name, --given-name: {error}")),
+        AddError::Another { .. } => Failure::new(format!("--email: {error}")),
+    })?;
+    tx.commit().await.map_err(db)?;
+    let (id, new) = match added {
+        Added::New(id) => (id, true),
+        Added::Before(id) => (id, false),
+    };
+    out.one(&json!({"id": id, "new": new}), &id.to_string());
+    Ok(())
+}
+
+async fn token(args: TokenArgs, out: Output) -> Result<(), Failure> {
+    let TokenArgs { what, person, scopes, days, label } = args;
     let ctx = context()?;
     let mut tx = ctx.begin(Scope::Platform).await.map_err(db)?;
     match what {

@@ -8,9 +8,11 @@ use crate::context::Context;
 use crate::doses::Timing;
 use crate::fhir::{Entry, Identifier, Kind, Link, PrescriptionRecord, PrescriptionStatus, Record};
 use crate::ids::{AppointmentId, OrgId};
+use crate::store::audit::{self, Actor};
 use crate::store::import::{self, Foreign, PersonRow, PrescriptionRow, VisitRow};
 use crate::store::organizations::{self, OrganizationRow};
 use crate::store::{self, DbError, Scope, Tx};
+use crate::tokens::fingerprint;
 use crate::visits::{self, MakeJob};
 
 /// Where an import goes, and what its ids belong to.
@@ -20,6 +22,10 @@ pub struct Target {
     pub org: OrgId,
     /// The system that gave the ids.
     pub source: String,
+    /// Who imports.
+    pub by: Actor,
+    /// Patients hear of visits that were moved or called off.
+    pub tell: bool,
 }
 
 /// Why a resource did not go in.
@@ -48,6 +54,7 @@ pub async fn store(ctx: &Context, target: &Target, entry: &Entry, job: MakeJob) 
     let id = if let Record::Organization(_) = entry.record { target.org.0 } else { tx.new_id::<Uuid>() };
     let now = tx.now();
     let id = import::remember(tx.conn(), me, id, now).await?;
+    let mut action = None;
     let (subject_type, left_out) = match &entry.record {
         Record::Organization(record) => {
             let found = organizations::all(tx.conn()).await?.into_iter().find(|row| row.id == target.org);
@@ -113,12 +120,28 @@ pub async fn store(ctx: &Context, target: &Target, entry: &Entry, job: MakeJob) 
                 ends_at: a.end,
                 status: a.status.as_str().to_owned(),
             };
-            put_visit(&mut tx, target.org, &row, job).await?;
-            ("appointment", None)
+            action = put_visit(&mut tx, target, me, &row, job).await?;
+            let nobody = "kept without a doctor: its practitioner is neither in this file nor imported before";
+            ("appointment", (a.practitioner.is_some() && doctor.is_none()).then(|| nobody.to_owned()))
         }
     };
     let identifiers: Vec<(String, String)> = entry.record.identifiers().iter().map(pair).collect();
     import::set_identifiers(tx.conn(), target.org, subject_type, id, &identifiers).await?;
+    let noted = audit::Entry {
+        org: Some(target.org),
+        actor: target.by,
+        action: action.unwrap_or(match subject_type {
+            "organization" => "organization.imported",
+            "person" => "person.imported",
+            "prescription" => "prescription.imported",
+            _ => "appointment.imported",
+        }),
+        subject_type,
+        subject: id,
+        outcome: "success",
+        detail: None,
+    };
+    audit::write(tx.conn(), ctx.ids, &[noted], now).await?;
     tx.commit().await?;
     Ok(left_out)
 }
@@ -144,28 +167,63 @@ async fn person(tx: &mut Tx, target: &Target, kind: Kind, link: &Link) -> Result
     }
 }
 
-/// Stores a visit, and the reminders of one that is booked. The system that it comes from has told the patient of it, so
-/// nothing else is sent.
-async fn put_visit(tx: &mut Tx, org: OrgId, row: &VisitRow, job: MakeJob) -> Result<(), NotStored> {
+/// Stores a visit with its reminders, and says what is noted of it if that is more than that it was imported. Of a visit that is
+/// new nothing else is sent: the system that it comes from has told the patient. A later change is one as any other, and the
+/// patient hears of it ([`visits::tells`]). A resource that says what it said before changes nothing: what the patient or the
+/// clinic did here since then stays.
+async fn put_visit(
+    tx: &mut Tx,
+    target: &Target,
+    me: Foreign<'_>,
+    row: &VisitRow,
+    job: MakeJob,
+) -> Result<Option<&'static str>, NotStored> {
     let (id, now) = (AppointmentId(row.id), tx.now());
+    let doctor = row.doctor.map(|id| id.to_string()).unwrap_or_default();
+    let (starts, ends) = (row.starts_at.to_rfc3339(), row.ends_at.to_rfc3339());
+    let said = fingerprint(&[&row.patient.to_string(), &doctor, &starts, &ends, &row.status]);
+    let news = import::says_new(tx.conn(), me, &said).await?;
     let before = store::visits::one_to_change(tx.conn(), id).await?;
-    if before.is_some() && store::visits::mail_on_its_way(tx.conn(), id, now - visits::binding()).await? {
-        return Err(NotStored::Refused(
-            "a mail about it is on its way to the mail server; import it again in a moment",
-        ));
+    if let Some(before) = &before {
+        if !news {
+            return Ok(None);
+        }
+        if before.patient.0 != row.patient {
+            return Err(NotStored::Refused(
+                "it is another patient's than before: call it off there, and let the new one have an id of its own",
+            ));
+        }
+        if store::visits::mail_on_its_way(tx.conn(), id, now - visits::binding()).await? {
+            return Err(NotStored::Refused(
+                "a mail about it is on its way to the mail server; import it again in a moment",
+            ));
+        }
     }
     if let Some(doctor) = row.doctor {
-        store::visits::lock_doctor(tx.conn(), org, doctor.into()).await?;
+        store::visits::lock_doctor(tx.conn(), target.org, doctor.into()).await?;
     }
-    import::put_visit(tx.conn(), org, row, now).await.map_err(|error| match store::visits::is_taken(&error) {
-        true => NotStored::Refused("its practitioner has another appointment at that time"),
-        false => error.into(),
+    import::put_visit(tx.conn(), target.org, row, now).await.map_err(|error| {
+        match store::visits::is_taken(&error) {
+            true => NotStored::Refused("its practitioner has another appointment at that time"),
+            false => error.into(),
+        }
     })?;
-    let after = store::visits::one(tx.conn(), id).await?;
-    if let Some(after) = after.filter(|after| before.is_none_or(|before| before.sequence != after.sequence)) {
+    let Some(after) = store::visits::one(tx.conn(), id).await? else { return Ok(None) };
+    let Some(before) = before else {
         visits::enqueue_mails(tx, &after, None, job).await?;
+        return Ok(None);
+    };
+    if before.sequence == after.sequence {
+        return Ok(None);
     }
-    Ok(())
+    let (why, action) = match visits::is_off(&after.status) {
+        true => ("the visit is cancelled", "appointment.cancelled"),
+        false => ("the visit was moved", "appointment.moved"),
+    };
+    visits::cancel_older_mails(tx, &before, before.sequence, why).await?;
+    let says = visits::tells(&before, &after, now).filter(|_| target.tell);
+    visits::enqueue_mails(tx, &after, says, job).await?;
+    Ok(Some(action))
 }
 
 async fn put_prescription(

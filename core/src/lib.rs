@@ -17,6 +17,7 @@ pub mod limits;
 pub mod links;
 pub mod mail;
 pub mod operate;
+pub mod people;
 pub mod process;
 pub mod sealing;
 pub mod send;

@@ -1,4 +1,4 @@
-//! What stands in the ledger, as metrics. Read here each quarter of a minute, whoever scrapes how often: it goes through all live
+//! What stands in the ledger, and how far the audit rollup is behind, as metrics. Read here each quarter of a minute, whoever scrapes how often: it goes through all live
 //! jobs. Each scheduler does it, so the metrics stay when one is gone; a dashboard takes the greatest of each.
 
 use std::time::Duration;
@@ -6,6 +6,7 @@ use std::time::Duration;
 use metrics::gauge;
 use pulsecal_core::context::Context;
 use pulsecal_core::ledger::Queue;
+use pulsecal_core::store::audit::rollup;
 use pulsecal_core::store::{DbError, Scope, console, control, ops};
 use pulsecal_core::telemetry::Loop;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +20,12 @@ pub async fn run(ctx: Context, moved: Loop, stop: CancellationToken) {
         let queues = console::queues(tx.conn()).await?;
         let paused = control::paused(tx.conn()).await?;
         let processes = ops::processes(tx.conn()).await?;
+        let now = tx.now();
+        let lag = rollup::lag(tx.conn(), now).await?;
         tx.commit().await?;
+        gauge!("audit_rollup_waiting_entries").set(whole(lag.waiting));
+        gauge!("audit_rollup_lag_seconds").set(lag.oldest_seconds);
+        gauge!("audit_rollup_held").set(if lag.held { 1.0 } else { 0.0 });
         for queue in Queue::ALL.map(Queue::as_str) {
             let found = queues.iter().find(|line| line.queue == queue);
             let count = |state: &'static str, count: i64| {

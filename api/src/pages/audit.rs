@@ -8,7 +8,7 @@ use axum::response::Response;
 use axum::routing::get;
 use chrono::{Days, NaiveDate};
 use pulsecal_core::store::audit::chain;
-use pulsecal_core::store::audit::rollup::{self, Choices, Day, Filter};
+use pulsecal_core::store::audit::rollup::{self, Choices, Day, Filter, Lag};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -24,6 +24,8 @@ const DAYS: u64 = 30;
 const MOST_DAYS: i64 = 400;
 /// No more lines in the table.
 const MOST_LINES: i64 = 500;
+/// Counting is late when an entry waits longer than two of its rounds.
+const LATE_SECONDS: f64 = 300.0;
 /// The chart's size in its own units.
 const WIDTH: f64 = 800.0;
 const HEIGHT: f64 = 200.0;
@@ -58,6 +60,7 @@ async fn show(
     let lines = rollup::lines(tx.conn(), &filter, MOST_LINES + 1).await?;
     let choices = rollup::choices(tx.conn(), filter.from, filter.to).await?;
     let tail = chain::tail(tx.conn(), now).await?;
+    let lag = rollup::lag(tx.conn(), now).await?;
     tx.commit().await?;
     let cut = lines.len() > usize::try_from(MOST_LINES).unwrap_or(usize::MAX);
     let view = json!({
@@ -70,8 +73,33 @@ async fn show(
         "cut": cut,
         "unsealed": tail.entries,
         "unsealed_seconds": tail.oldest_seconds.round(),
+        "behind": behind(&lag),
     });
     Ok(desk::page(&app, Some(&ops.0), StatusCode::OK, "ops_audit", view)?)
+}
+
+/// How far the counts are behind the entries, in words. A run comes each two minutes, so that much is nothing to speak of.
+fn behind(lag: &Lag) -> String {
+    let entries = match lag.waiting {
+        0 => return "Every entry is counted.".to_owned(),
+        1 => "1 entry is not counted yet; it is".to_owned(),
+        rollup::MOST_WAITING.. => "More entries than can be looked at are not counted yet; the oldest is".to_owned(),
+        some => format!("{some} entries are not counted yet; the oldest is"),
+    };
+    let age = match lag.oldest_seconds.max(0.0) {
+        seconds if seconds < 120.0 => format!("{seconds:.0} seconds"),
+        seconds if seconds < 7200.0 => format!("{:.0} minutes", seconds / 60.0),
+        seconds => format!("{:.0} hours", seconds / 3600.0),
+    };
+    let why = if lag.held {
+        " A transaction that began before them is still open; they are counted when it ends.".to_owned()
+    } else if lag.oldest_seconds > LATE_SECONDS {
+        let last = lag.counted_at.format("%Y-%m-%d %H:%M");
+        format!(" The last run that counted something was at {last} UTC: look whether the schedule audit_rollup runs.")
+    } else {
+        " The next run counts them.".to_owned()
+    };
+    format!("{entries} {age} old.{why}")
 }
 
 fn filter_of(asked: &Asked, today: NaiveDate) -> Result<Filter, Problem> {
@@ -155,6 +183,30 @@ mod tests {
     fn without_a_wish_the_last_thirty_days_are_shown() {
         let filter = filter_of(&Asked::default(), day("2026-03-30")).expect("fine");
         assert_eq!((filter.from, filter.to, filter.org), (day("2026-03-01"), day("2026-03-31"), None));
+    }
+
+    #[test]
+    fn how_far_the_counts_are_behind_is_said_in_words() {
+        let lag = |waiting, oldest_seconds, held| Lag {
+            waiting,
+            oldest_seconds,
+            held,
+            counted_at: chrono::DateTime::UNIX_EPOCH,
+        };
+        for (lag, words) in [
+            (lag(0, 0.0, false), "Every entry is counted."),
+            (lag(1, 7.4, false), "1 entry is not counted yet; it is 7 seconds old. The next run counts them."),
+            (
+                lag(12, 700.0, true),
+                "12 entries are not counted yet; the oldest is 12 minutes old. A transaction that began before them is still open; they are counted when it ends.",
+            ),
+            (
+                lag(9, 9_000.0, false),
+                "9 entries are not counted yet; the oldest is 2 hours old. The last run that counted something was at 1970-01-01 00:00 UTC: look whether the schedule audit_rollup runs.",
+            ),
+        ] {
+            assert_eq!(behind(&lag), words);
+        }
     }
 
     #[test]

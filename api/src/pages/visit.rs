@@ -18,7 +18,7 @@ use pulsecal_core::store::audit::{self, Entry};
 use pulsecal_core::store::visits::{VisitSubject, subjects};
 use pulsecal_core::time::Zone;
 use pulsecal_core::tokens::fingerprint;
-use pulsecal_core::visits::{self, CANCEL_UNTIL, Change, MOVE_UNTIL, Open, VisitError, free, is_open};
+use pulsecal_core::visits::{self, CANCEL_UNTIL, Change, MOVE_UNTIL, Open, VisitError, free, is_off, is_open};
 use pulsecal_jobs::AppointmentMail;
 use serde_json::json;
 
@@ -94,7 +94,7 @@ impl Seen {
 
     fn state(&self) -> &'static str {
         match &self.subject.visit {
-            visit if visit.status == "cancelled" => "cancelled",
+            visit if is_off(&visit.status) => "cancelled",
             visit if is_open(&visit.status) && self.now < visit.starts_at => "open",
             _ => "over",
         }
@@ -157,7 +157,7 @@ async fn show(
     // Said only while it is true: a page that is loaded again later shows what holds then.
     let done = match value_of(query.as_bytes(), "done").as_deref() {
         Some("yes") if visit.confirmed_by_patient_at.is_some() => Some("Thank you. It is confirmed."),
-        Some("no") if visit.status == "cancelled" => Some("It is called off."),
+        Some("no") if is_off(&visit.status) => Some("It is called off."),
         Some("ask") if visit.move_asked_at.is_some() => Some("We have been told."),
         Some("at") if seen.state() == "open" => Some("It is moved. This is what holds now."),
         _ => None,

@@ -38,8 +38,15 @@ pub struct Planning {
 /// # Errors
 /// Postgres.
 pub async fn plan_due(ctx: &Context, limit: i64) -> Result<Planning, DbError> {
+    plan_due_at(ctx, ctx.clock.now(), limit).await
+}
+
+/// As [`plan_due`], as if it were `now`: doses from then on are stored.
+///
+/// # Errors
+/// Postgres.
+pub async fn plan_due_at(ctx: &Context, now: DateTime<Utc>, limit: i64) -> Result<Planning, DbError> {
     let mut tx = ctx.begin(Scope::Platform).await?;
-    let now = tx.now();
     let reminders = doses::reminders_to_plan(tx.conn(), now, limit).await?;
     if reminders.is_empty() {
         return Ok(Planning::default());

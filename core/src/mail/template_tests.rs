@@ -12,6 +12,7 @@ use super::*;
 
 mod mail;
 mod pages;
+mod visits;
 
 const CLINIC: &str = "Canaryclinic & Söhne";
 const DISCREET: &str = "Canarydiscreet";

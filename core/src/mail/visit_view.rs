@@ -194,6 +194,7 @@ pub fn invitation(facts: &VisitFacts<'_>, invited: &Invited<'_>) -> Option<Calen
         (None, _) => summary.push_str(&format!(", {}", permitted.sender)),
     }
     let mut description = match permitted.mode {
+        _ if invited.method == Method::Cancel => "This visit does not take place.".to_owned(),
         Some("online") => "This visit takes place online. Please do not travel to the clinic.".to_owned(),
         _ => "This visit takes place in person. Please come to the clinic.".to_owned(),
     };

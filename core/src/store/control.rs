@@ -70,24 +70,46 @@ pub enum Cancelled {
     NotLive,
 }
 
-/// Cancels a job, with whose it is: one that waits ends in this transaction, one that runs is told to stop.
+/// The jobs of `kind` with these keys that wait.
 ///
 /// # Errors
 /// Postgres.
-pub async fn cancel(conn: &mut PgConnection, id: JobId, why: &str) -> Result<(Cancelled, Option<OrgId>), DbError> {
-    let ended = sqlx::query_scalar!(
-        r#"WITH gone AS (DELETE FROM jobs WHERE id = $1 AND worker IS NULL RETURNING *)
+pub async fn waiting(conn: &mut PgConnection, kind: &str, keys: &[String]) -> Result<Vec<JobId>, DbError> {
+    sqlx::query_scalar!(
+        r#"SELECT id AS "id: JobId" FROM jobs WHERE kind = $1 AND unique_key = ANY ($2) AND worker IS NULL"#,
+        kind,
+        keys
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Ends those of these jobs that wait as cancelled, with the reason, and says whose they were. One that runs stays as it is.
+///
+/// # Errors
+/// Postgres.
+pub async fn end_waiting(conn: &mut PgConnection, ids: &[JobId], why: &str) -> Result<Vec<Option<OrgId>>, DbError> {
+    sqlx::query_scalar!(
+        r#"WITH gone AS (DELETE FROM jobs WHERE id = ANY ($1) AND worker IS NULL RETURNING *)
            INSERT INTO job_history (id, kind, queue, priority, args, org_id, run_at, expires_at, attempt, max_attempts, crashes, worker,
              started_at, unique_key, trace, enqueued_at, last_error, state, ended_at)
            SELECT id, kind, queue, priority, args, org_id, run_at, expires_at, attempt, max_attempts, crashes, worker,
              started_at, unique_key, trace, enqueued_at, $2, 'cancelled', clock_timestamp() FROM gone
            RETURNING org_id AS "org: OrgId""#,
-        id.0,
+        &ids.iter().map(|id| id.0).collect::<Vec<_>>(),
         why
     )
-    .fetch_optional(&mut *conn)
-    .await?;
-    if let Some(org) = ended {
+    .fetch_all(conn)
+    .await
+}
+
+/// Cancels a job, with whose it is: one that waits ends in this transaction, one that runs is told to stop.
+///
+/// # Errors
+/// Postgres.
+pub async fn cancel(conn: &mut PgConnection, id: JobId, why: &str) -> Result<(Cancelled, Option<OrgId>), DbError> {
+    let ended = end_waiting(conn, &[id], why).await?;
+    if let [org] = ended[..] {
         return Ok((Cancelled::Ended, org));
     }
     let running = sqlx::query!(

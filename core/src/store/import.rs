@@ -61,6 +61,25 @@ pub async fn remember(
     .await
 }
 
+/// Remembers what a resource says, as a fingerprint. False: it said the same when it was last imported.
+///
+/// # Errors
+/// Postgres.
+pub async fn says_new(conn: &mut PgConnection, f: Foreign<'_>, fingerprint: &str) -> Result<bool, DbError> {
+    let changed = sqlx::query!(
+        "UPDATE imported_resources SET fingerprint = $5
+         WHERE org_id = $1 AND source = $2 AND resource_type = $3 AND resource_id = $4 AND fingerprint IS DISTINCT FROM $5",
+        f.org.0,
+        f.source,
+        f.kind,
+        f.id,
+        fingerprint
+    )
+    .execute(conn)
+    .await?;
+    Ok(changed.rows_affected() == 1)
+}
+
 /// Sets the identifiers of a row.
 ///
 /// # Errors

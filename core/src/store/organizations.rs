@@ -71,3 +71,13 @@ pub async fn all(conn: &mut PgConnection) -> Result<Vec<OrganizationRow>, DbErro
 pub async fn zone(conn: &mut PgConnection, org: OrgId) -> Result<String, DbError> {
     sqlx::query_scalar!("SELECT zone FROM organizations WHERE org_id = $1", org.0).fetch_one(conn).await
 }
+
+/// Locks an organization until the transaction ends. False: there is none of that id.
+///
+/// # Errors
+/// Postgres.
+pub async fn lock(conn: &mut PgConnection, org: OrgId) -> Result<bool, DbError> {
+    let found =
+        sqlx::query_scalar!(r#"SELECT 1 AS "one!" FROM organizations WHERE org_id = $1 FOR NO KEY UPDATE"#, org.0);
+    Ok(found.fetch_optional(conn).await?.is_some())
+}

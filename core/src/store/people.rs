@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::ids::{OrgId, PersonId};
 use crate::store::DbError;
+use crate::store::audit::Role;
 
 /// A patient. No `Debug`: it holds personal data.
 #[derive(Clone)]
@@ -210,4 +211,76 @@ pub async fn doctors(conn: &mut PgConnection, most: i64) -> Result<Vec<(PersonId
     .fetch_all(conn)
     .await?;
     Ok(rows.into_iter().map(|row| (row.id, row.name)).collect())
+}
+
+/// Somebody who has an address. No `Debug`: it holds personal data.
+pub struct Addressee {
+    /// Who.
+    pub id: PersonId,
+    /// In which role.
+    pub role: String,
+    /// Given name.
+    pub given_name: String,
+    /// Family name.
+    pub family_name: String,
+    /// Takes part.
+    pub active: bool,
+}
+
+/// Who of the staff of `org`, or else of its patients, has this address, whatever the case; the oldest of them.
+///
+/// # Errors
+/// Postgres.
+pub async fn with_address(
+    conn: &mut PgConnection,
+    org: OrgId,
+    email: &str,
+    staff: bool,
+) -> Result<Option<Addressee>, DbError> {
+    sqlx::query_as!(
+        Addressee,
+        r#"SELECT person_id AS "id: PersonId", role, given_name, family_name, active AND NOT deceased AS "active!" FROM people
+           WHERE org_id = $1 AND (role <> 'patient') = $3 AND lower(email) = lower($2) ORDER BY person_id LIMIT 1"#,
+        org.0,
+        email,
+        staff
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// A person to store. No `Debug`: it holds personal data.
+pub struct NewPerson<'a> {
+    /// Who.
+    pub id: PersonId,
+    /// Whose.
+    pub org: OrgId,
+    /// In which role.
+    pub role: Role,
+    /// Given name.
+    pub given_name: &'a str,
+    /// Family name.
+    pub family_name: &'a str,
+    /// The address.
+    pub email: &'a str,
+}
+
+/// Stores a person.
+///
+/// # Errors
+/// Postgres.
+pub async fn insert(conn: &mut PgConnection, p: &NewPerson<'_>, now: DateTime<Utc>) -> Result<(), DbError> {
+    sqlx::query!(
+        "INSERT INTO people (person_id, org_id, role, given_name, family_name, email, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $7)",
+        p.id.0,
+        p.org.0,
+        p.role.as_str(),
+        p.given_name,
+        p.family_name,
+        p.email,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }

@@ -277,33 +277,6 @@ pub async fn busy(
     Ok(rows.into_iter().map(|row| (row.starts_at, row.ends_at)).collect())
 }
 
-/// Ends waiting jobs of `kind` with these keys as cancelled, with the reason. One that runs already sees for itself.
-///
-/// # Errors
-/// Postgres.
-pub async fn cancel_waiting(
-    conn: &mut PgConnection,
-    kind: &str,
-    keys: &[String],
-    why: &str,
-    now: DateTime<Utc>,
-) -> Result<(), DbError> {
-    sqlx::query!(
-        "WITH gone AS (DELETE FROM jobs WHERE kind = $1 AND unique_key = ANY ($2) AND worker IS NULL RETURNING *)
-         INSERT INTO job_history (id, kind, queue, priority, args, org_id, run_at, expires_at, attempt, max_attempts, crashes, worker, started_at,
-           unique_key, trace, enqueued_at, last_error, state, ended_at)
-         SELECT id, kind, queue, priority, args, org_id, run_at, expires_at, attempt, max_attempts, crashes, worker, started_at, unique_key, trace,
-           enqueued_at, $3, 'cancelled', $4 FROM gone",
-        kind,
-        keys,
-        why,
-        now
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
 /// A visit with all that its mail may need, as it is at this moment. No `Debug`: it holds personal data.
 pub struct VisitSubject {
     /// The visit.

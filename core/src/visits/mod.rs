@@ -14,7 +14,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::ids::{AppointmentId, OrgId};
 use crate::ledger::NewJob;
 use crate::store::visits::Visit;
-use crate::store::{DbError, Tx, visits};
+use crate::store::{DbError, Tx, control};
 
 pub use change::{Booking, Change, Open, VisitError, book, to_change};
 
@@ -112,6 +112,33 @@ pub fn is_open(status: &str) -> bool {
     matches!(status, "proposed" | "pending" | "booked" | "waitlist")
 }
 
+/// Whether a visit in this status was called off, or never meant.
+pub fn is_off(status: &str) -> bool {
+    matches!(status, "cancelled" | "entered-in-error")
+}
+
+/// What the patient must hear of a change that another system made and an import brought; none: nothing. A visit that was not
+/// known before is nothing to tell: the system that it comes from has done so. Of what is over nothing is told.
+pub fn tells(before: &Visit, after: &Visit, now: DateTime<Utc>) -> Option<Says> {
+    let was_ahead = is_open(&before.status) && before.starts_at > now;
+    if after.starts_at <= now || before.sequence == after.sequence {
+        return None;
+    }
+    if is_off(&after.status) {
+        return was_ahead.then_some(Says::Cancelled);
+    }
+    if !is_open(&after.status) {
+        return None;
+    }
+    if !was_ahead {
+        return Some(Says::Booked);
+    }
+    if (before.starts_at, before.ends_at, before.doctor) != (after.starts_at, after.ends_at, after.doctor) {
+        return Some(Says::Moved);
+    }
+    (after.status == "booked").then_some(Says::Booked)
+}
+
 /// A promise to send that is older than this binds nobody: the attempt that made it is over.
 pub(crate) fn binding() -> TimeDelta {
     TimeDelta::from_std(SEND_LIMIT + Duration::from_secs(10)).unwrap_or(TimeDelta::MAX)
@@ -145,25 +172,25 @@ pub async fn enqueue_mails(tx: &mut Tx, visit: &Visit, says: Option<Says>, job: 
 }
 
 /// Ends the waiting mails about a sequence that no longer holds. What runs already sees for itself.
-async fn cancel_older_mails(tx: &mut Tx, visit: &Visit, sequence: i32, why: &str) -> Result<(), DbError> {
-    let now = tx.now();
-    let all = [Says::Booked, Says::Moved, Says::DayBefore, Says::HourBefore];
+pub(crate) async fn cancel_older_mails(tx: &mut Tx, visit: &Visit, sequence: i32, why: &str) -> Result<(), DbError> {
+    let all = [Says::Booked, Says::Moved, Says::Cancelled, Says::DayBefore, Says::HourBefore];
     let keys: Vec<String> = all.map(|says| VisitMail { org: visit.org, visit: visit.id, sequence, says }.key()).into();
-    visits::cancel_waiting(tx.conn(), APPOINTMENT_MAIL, &keys, why, now).await
+    let waiting = control::waiting(tx.conn(), APPOINTMENT_MAIL, &keys).await?;
+    control::end_waiting(tx.conn(), &waiting, why).await?;
+    Ok(())
 }
 
 /// Why a mail must not go out, as its visit is at `now`; none: it is right to send it.
 pub fn stale(visit: &Visit, reachable: bool, mail: &VisitMail, now: DateTime<Utc>) -> Option<&'static str> {
     if visit.sequence != mail.sequence {
-        let cancelled = visit.status == "cancelled";
-        return Some(if cancelled {
+        return Some(if is_off(&visit.status) {
             "the visit is cancelled"
         } else {
             "the visit was changed after this mail was planned"
         });
     }
     let fits = match mail.says {
-        Says::Cancelled => visit.status == "cancelled",
+        Says::Cancelled => is_off(&visit.status),
         Says::Booked | Says::Moved => is_open(&visit.status),
         Says::DayBefore | Says::HourBefore => visit.status == "booked",
     };

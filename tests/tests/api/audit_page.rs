@@ -1,7 +1,10 @@
 //! `/ops/audit`: the chart and the table, for operators only.
 
+use pulsecal_tests::http::Http;
+use pulsecal_tests::processes::Process;
 use pulsecal_tests::wait::until;
 
+use crate::ops_pages::free_port;
 use crate::sign_in::{browser, with_operator};
 use crate::support::{LIMIT, TestApi};
 
@@ -37,4 +40,45 @@ async fn operators_see_counts_as_a_chart_and_a_table_and_nobody_else_does() {
     for wrong in ["from=yesterday", "from=2026-02-02&to=2026-02-01", "org=none", "from=2000-01-01"] {
         let _refused = ops.get(&format!("/ops/audit?{wrong}")).await.expect_status(422);
     }
+}
+
+/// The transaction wrote something before the sign-in did, so what the sign-in wrote cannot be counted yet: another entry could
+/// still come before it.
+#[tokio::test]
+async fn a_transaction_that_stays_open_holds_the_counts_back_and_the_page_and_the_metrics_say_so() {
+    let api = TestApi::start().await;
+    let (_, _, token) = with_operator(&api).await;
+    let mut long = api.pool.begin().await.expect("begins");
+    sqlx::query("SELECT pg_current_xact_id()").execute(&mut *long).await.expect("it has a number now");
+    let ops = browser(&api, &token).await;
+    let counted = async || {
+        assert!(api.operator(&["audit", "rollup"]).await.status.success());
+        ops.get("/ops/audit").await.expect_status(200).text()
+    };
+    let held = counted().await;
+    let words = "1 entry is not counted yet; it is ";
+    assert!(held.contains(words) && held.contains("A transaction that began before them is still open"), "{held}");
+    let port = free_port();
+    let mut env = api.env();
+    env.push(("METRICS_BIND", format!("127.0.0.1:{port}")));
+    let scheduler = Process::spawn("pulsecal-scheduler", env);
+    scheduler.wait_line("scheduler: keeps time", LIMIT).await;
+    let metrics = Http::new(format!("http://127.0.0.1:{port}"));
+    until(LIMIT, "the metrics say it", async || {
+        let text = metrics.get("/metrics").await.expect_status(200).text();
+        let value = |name: &str| {
+            text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok()).unwrap_or(-1.0)
+        };
+        let (waiting, lag) = (value("audit_rollup_waiting_entries"), value("audit_rollup_lag_seconds"));
+        (waiting >= 1.0 && lag > 0.0 && value("audit_rollup_held") == 1.0).then_some(())
+    })
+    .await;
+    long.rollback().await.expect("it ends");
+    // Transactions of other tests on this server may hold it up for a while.
+    let page = until(LIMIT, "what waited is counted", async || {
+        let page = counted().await;
+        page.contains("Every entry is counted.").then_some(page)
+    })
+    .await;
+    assert!(page.contains("1 succeeded"), "{page}");
 }

@@ -7,6 +7,7 @@ mod idempotency;
 mod limits;
 mod links;
 mod ops_pages;
+mod people;
 mod policy;
 mod sign_in;
 mod support;

@@ -261,7 +261,8 @@ async fn every_process_tells_its_metrics() {
     told(&of_worker, &["pulsecal_process_info{kind=\"worker\"", done]).await;
 }
 
-fn free_port() -> String {
+/// A port that nobody has at this moment.
+pub fn free_port() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("its address").port().to_string()
 }

@@ -1,5 +1,6 @@
 //! The chain of audit entries and the rollup, with the real programs.
 
+mod bucket;
 mod chain;
 mod rollup;
 mod support;

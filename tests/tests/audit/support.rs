@@ -29,6 +29,8 @@ pub struct Ledger {
     pub pool: PgPool,
     pub ctx: Context,
     pub folder: PathBuf,
+    /// Variables of the programs that take the place of others.
+    more: Vec<(String, String)>,
 }
 
 impl Drop for Ledger {
@@ -43,13 +45,22 @@ impl Ledger {
         let pool = db.pool().await;
         let folder = std::env::temp_dir().join(db.name());
         std::fs::create_dir_all(folder.join("blobs")).expect("a folder of ours");
-        let mut ledger = Self { ctx: read_context(&env_of(&db, &folder)), db, pool, folder };
+        let mut ledger = Self { ctx: read_context(&env_of(&db, &folder)), db, pool, folder, more: Vec::new() };
         ledger.ctx = read_context(&ledger.env());
         ledger
     }
 
     pub fn env(&self) -> Vec<(String, String)> {
-        env_of(&self.db, &self.folder)
+        let mut env = env_of(&self.db, &self.folder);
+        env.retain(|(name, _)| !self.more.iter().any(|(other, _)| other == name));
+        env.extend(self.more.iter().cloned());
+        env
+    }
+
+    /// From now on programs have these variables as well.
+    pub fn set(&mut self, more: Vec<(String, String)>) {
+        self.more.retain(|(name, _)| !more.iter().any(|(other, _)| other == name));
+        self.more.extend(more);
     }
 
     /// Writes entries of `org`, each in a transaction of its own.

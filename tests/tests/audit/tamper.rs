@@ -106,6 +106,20 @@ async fn the_end_cut_off() {
     found(&ledger, &heads, "truncated", 27).await;
 }
 
+/// What dropping a partition would leave: every entry of a month is gone, with or without its link, at the start or in the middle.
+#[tokio::test]
+async fn a_whole_month_taken_away() {
+    for (month, first) in [("seq <= 10", 1), ("seq BETWEEN 11 AND 20", 11)] {
+        let (ledger, heads) = sealed().await;
+        let links = format!("org_id = '{A}' AND {month}");
+        let entries = format!("DELETE FROM audit_entries WHERE id IN (SELECT entry_id FROM audit_chain WHERE {links})");
+        ledger.tamper(&entries).await;
+        found(&ledger, &heads, "removed", first).await;
+        ledger.tamper(&format!("DELETE FROM audit_chain WHERE {links}")).await;
+        found(&ledger, &heads, "removed", first).await;
+    }
+}
+
 #[tokio::test]
 async fn two_entries_swapped() {
     let columns = "(at, actor_kind, actor_id, role, action, subject_type, subject_id, outcome, request_id, detail)";

@@ -2,6 +2,7 @@
 
 mod booking;
 mod calendar;
+mod imports;
 mod mails;
 mod pages;
 mod races;

@@ -7,7 +7,7 @@ use pulsecal_core::clock::Clock;
 use pulsecal_core::ids::Ids;
 use pulsecal_tests::databases::TestDatabase;
 use pulsecal_tests::http::{Answer, Http};
-use pulsecal_tests::processes::Process;
+use pulsecal_tests::processes::{Finished, Process, run};
 use pulsecal_tests::servers::{Postgres, Redis};
 use pulsecal_tests::smtp_server::{Accepted, RecordingSmtp};
 use serde_json::{Value, json};
@@ -91,6 +91,11 @@ impl Clinic {
 
     pub fn start(&self, program: &str) -> Process {
         Process::spawn(program, self.env.clone())
+    }
+
+    /// `pulsecal` as an operator types it.
+    pub async fn pulsecal(&self, arguments: &[&str]) -> Finished {
+        run("pulsecal", arguments, self.env.clone(), LIMIT).await
     }
 
     /// A statement about one row.

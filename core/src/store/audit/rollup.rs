@@ -36,10 +36,10 @@ pub async fn advance(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Coun
     }
     let entries = sqlx::query_scalar!(
         r#"WITH counted AS MATERIALIZED (
-             SELECT coalesce(org_id, $3) AS org, date_trunc('hour', at, 'UTC') AS hour, action, coalesce(role, '') AS role, outcome, count(*) AS n
+             SELECT coalesce(org_id, $3) AS org, date_bin('1 hour', at, 'epoch') AS hour, action, coalesce(role, '') AS role, outcome, count(*) AS n
              FROM audit_entries WHERE xid >= $1 AND xid < $2 GROUP BY 1, 2, 3, 4, 5),
            hours AS (
-             INSERT INTO audit_hourly AS t (org_id, hour, action, role, outcome, entries) SELECT org, hour, action, role, outcome, n FROM counted
+             INSERT INTO audit_hourly AS t (org_id, hour, action, role, outcome, entries) SELECT org, hour, action, role, outcome, n FROM counted ORDER BY hour
              ON CONFLICT (hour, org_id, action, role, outcome) DO UPDATE SET entries = t.entries + excluded.entries),
            days AS (
              INSERT INTO audit_daily AS t (org_id, day, action, role, outcome, entries)
@@ -70,10 +70,10 @@ pub async fn replace(conn: &mut PgConnection, from: NaiveDate, to: NaiveDate) ->
     sqlx::query!("DELETE FROM audit_daily WHERE day >= $1 AND day < $2", from, to).execute(&mut *conn).await?;
     let entries = sqlx::query_scalar!(
         r#"WITH counted AS MATERIALIZED (
-             SELECT coalesce(org_id, $4) AS org, date_trunc('hour', at, 'UTC') AS hour, action, coalesce(role, '') AS role, outcome, count(*) AS n
+             SELECT coalesce(org_id, $4) AS org, date_bin('1 hour', at, 'epoch') AS hour, action, coalesce(role, '') AS role, outcome, count(*) AS n
              FROM audit_entries WHERE at >= $1 AND at < $2 AND xid < $3 GROUP BY 1, 2, 3, 4, 5),
            hours AS (
-             INSERT INTO audit_hourly (org_id, hour, action, role, outcome, entries) SELECT org, hour, action, role, outcome, n FROM counted),
+             INSERT INTO audit_hourly (org_id, hour, action, role, outcome, entries) SELECT org, hour, action, role, outcome, n FROM counted ORDER BY hour),
            days AS (
              INSERT INTO audit_daily (org_id, day, action, role, outcome, entries)
                SELECT org, (hour AT TIME ZONE 'UTC')::date, action, role, outcome, sum(n) FROM counted GROUP BY 1, 2, 3, 4, 5)
@@ -90,6 +90,41 @@ pub async fn replace(conn: &mut PgConnection, from: NaiveDate, to: NaiveDate) ->
 
 fn midnight(day: NaiveDate) -> DateTime<Utc> {
     day.and_time(chrono::NaiveTime::MIN).and_utc()
+}
+
+/// How far the rollup is behind.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Lag {
+    /// Entries that are not counted yet, [`MOST_WAITING`] at most.
+    pub waiting: i64,
+    /// The age of the oldest of them, in seconds; 0 when there is none.
+    pub oldest_seconds: f64,
+    /// A run would count none of them: a transaction that has written something and began before them is still open.
+    pub held: bool,
+    /// When a run last counted something.
+    pub counted_at: DateTime<Utc>,
+}
+
+/// So many entries that wait are looked at.
+pub const MOST_WAITING: i64 = 100_000;
+
+/// How far the rollup is behind.
+///
+/// # Errors
+/// Postgres.
+pub async fn lag(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Lag, DbError> {
+    sqlx::query_as!(
+        Lag,
+        r#"WITH mark AS MATERIALIZED (SELECT xid, moved_at, audit_horizon() AS horizon FROM audit_marks WHERE name = 'rollup'),
+           waiting AS (SELECT e.at, e.xid FROM audit_entries e, mark WHERE e.xid >= mark.xid LIMIT $2)
+           SELECT count(w.at) AS "waiting!", greatest(coalesce(extract(epoch FROM $1 - min(w.at)), 0), 0)::float8 AS "oldest_seconds!",
+             coalesce(min(w.xid) >= mark.horizon, false) AS "held!", mark.moved_at AS "counted_at!"
+           FROM mark LEFT JOIN waiting w ON true GROUP BY mark.horizon, mark.moved_at"#,
+        now,
+        MOST_WAITING
+    )
+    .fetch_one(conn)
+    .await
 }
 
 /// A count that is not what the entries give.

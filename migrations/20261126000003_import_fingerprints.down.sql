@@ -1,0 +1,1 @@
+ALTER TABLE imported_resources DROP COLUMN fingerprint;
