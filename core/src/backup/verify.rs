@@ -20,11 +20,12 @@ pub struct Verified {
     pub id: BackupId,
     /// Its bytes, all of which were read.
     pub bytes: u64,
-    /// Whether it was also decrypted to its end, and its table of contents read.
+    /// Whether it was also decrypted to its end, and read by pg_restore to its end.
     pub decrypted: bool,
 }
 
-/// Checks signature, size and SHA-256; with `decrypt` also that it can be decrypted to its end and that pg_restore reads it.
+/// Checks signature, size and SHA-256; with `decrypt` also that it can be decrypted to its end and that pg_restore
+/// reads all of it: a pg_dump that stopped in the middle and said that all is well is found here.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -149,7 +150,7 @@ async fn diagnosis(ctx: &Context, manifest: &Manifest, bytes: u64, sha256: &str)
 /// Decrypts to the end, while pg_restore reads the table of contents.
 async fn contents(ctx: &Context, manifest: &Manifest) -> Result<(), BackupError> {
     let mut reader = open(ctx, manifest).await?;
-    let mut tool = ctx.backups.start("pg_restore", None, &["--list"], (Stdio::piped(), Stdio::null()))?;
+    let mut tool = ctx.backups.start("pg_restore", None, &["--file=/dev/null"], (Stdio::piped(), Stdio::null()))?;
     let mut stdin = tool.child.stdin.take();
     let mut bytes = 0_u64;
     while let Some(piece) = reader.next().await? {

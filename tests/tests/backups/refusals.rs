@@ -22,6 +22,22 @@ async fn a_dump_that_fails_or_misses_rows_never_passes() {
     with_pg_dump(&clinic.folder, "echo 'pg_dump (PostgreSQL) 9.6.24'");
     let done = clinic.run(&["backup", "create"]).await;
     assert!(done.status.code() == Some(1) && done.stderr.contains("is of version 9"), "{}", done.stderr);
+    // It stops in the middle, and says that all is well. There is something then, which is never proven.
+    with_pg_dump(
+        &clinic.folder,
+        r#"[ "$1" = --version ] && exec "${REAL}pg_dump" --version; "${REAL}pg_dump" "$@" | head -c 300000"#,
+    );
+    let done = clinic.run(&["backup", "create"]).await;
+    assert!(
+        done.status.code() == Some(2) && done.stderr.contains("cannot be read"),
+        "{:?} {}",
+        done.status,
+        done.stderr
+    );
+    assert_eq!(
+        clinic.count("SELECT count(*) FROM backups WHERE state = 'succeeded' AND verified_at IS NULL AND drill_problem IS NOT NULL").await,
+        1
+    );
     // It leaves the rows of a table out, as one that row-level security filters, and says that all is well.
     with_pg_dump(
         &clinic.folder,
