@@ -9,7 +9,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use pulsecal_core::config::Config;
 use pulsecal_core::context::Context;
 use pulsecal_core::ledger::Registry;
-use pulsecal_core::limits::Limits;
+use pulsecal_core::limits::{Limits, Rates};
 use pulsecal_core::telemetry::Health;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -57,6 +57,7 @@ pub(crate) struct Shared {
     pub(crate) sign_in_safe: bool,
     /// How often who may ask.
     pub(crate) limits: Limits,
+    pub(crate) rates: Rates,
     /// Turns for putting on record who brought a token or link that is worth nothing.
     pub(crate) stranger_notes: Arc<Semaphore>,
     /// The kinds of work, for what operators do.
@@ -98,6 +99,7 @@ impl App {
             public_origin: public.as_ref().map_or_else(String::new, |url| url.origin().ascii_serialization()),
             sign_in_safe: public.is_some_and(|url| url.scheme() == "https" || is_this_machine(&url)),
             limits,
+            rates: config.rates,
             stranger_notes: Arc::new(Semaphore::new(16)),
             registry: pulsecal_jobs::registry(),
             seen_lately: SeenLately::default(),

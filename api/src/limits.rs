@@ -13,10 +13,6 @@ use pulsecal_core::limits::{Limit, Turn};
 use crate::app::App;
 use crate::problem::Problem;
 
-/// Requests of an address. A clinic's many people may share one.
-const ADDRESS: Limit = Limit { name: "address", burst: 2000, every: Duration::from_millis(5) };
-/// Requests with one token, or of one session.
-pub(crate) const CALLER: Limit = Limit { name: "caller", burst: 1000, every: Duration::from_millis(10) };
 /// Tries to sign in of an address, until one is good.
 pub(crate) const SIGN_IN: Limit = Limit { name: "sign-in", burst: 10, every: Duration::from_secs(30) };
 /// Audit entries about an address from which nobody is known.
@@ -32,12 +28,12 @@ pub(crate) struct CallersTurn(Arc<OnceLock<Turn>>);
 /// Takes a turn of the request's address, and tells in the answer what is left.
 pub(crate) async fn by_address(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
-    // Probes come from machines that nobody wants to lock out, and files cost nothing.
-    if ["/health/", "/metrics", "/assets/"].iter().any(|free| path.starts_with(free)) {
+    // Probes come from machines that nobody wants to lock out, files cost nothing, and the inbox is only there in development.
+    if ["/health/", "/metrics", "/assets/", "/dev/"].iter().any(|free| path.starts_with(free)) {
         return next.run(request).await;
     }
     let from = address_of(request.extensions(), request.headers());
-    let turn = app.limits.take(ADDRESS, &from.to_string()).await;
+    let turn = app.limits.take(app.rates.address, &from.to_string()).await;
     let callers = CallersTurn::default();
     request.extensions_mut().insert(callers.clone());
     let mut response = if turn.allowed { next.run(request).await } else { refused(&turn).into_response() };
@@ -54,7 +50,7 @@ pub(crate) async fn by_address(State(app): State<App>, mut request: Request, nex
 
 /// Takes a turn of a caller: a token or a session, by its id.
 pub(crate) async fn by_caller(app: &App, extensions: &Extensions, id: &str) -> Result<(), Problem> {
-    let turn = app.limits.take(CALLER, id).await;
+    let turn = app.limits.take(app.rates.caller, id).await;
     if let Some(shown) = extensions.get::<CallersTurn>() {
         // Set once: a request has one caller.
         let _first = shown.0.set(turn);

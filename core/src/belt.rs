@@ -57,8 +57,8 @@ pub fn suspects_key(prefix: &str, queue: Queue) -> String {
     format!("{{{prefix}:{queue}}}:suspects")
 }
 
-fn millis(length: Duration) -> u64 {
-    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
+fn micros(length: Duration) -> u64 {
+    u64::try_from(length.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl Belt {
@@ -172,20 +172,20 @@ impl Belt {
         static SCRIPT: std::sync::LazyLock<redis::Script> = std::sync::LazyLock::new(|| {
             redis::Script::new(
                 "local t = redis.call('TIME')
-                 local now = t[1] * 1000 + math.floor(t[2] / 1000)
+                 local now = t[1] * 1000000 + t[2]
                  local full = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now)
                  local next = full + tonumber(ARGV[1])
                  if next - now > tonumber(ARGV[2]) then return {0, full - now} end
-                 redis.call('SET', KEYS[1], string.format('%d', next), 'PX', next - now)
+                 redis.call('SET', KEYS[1], string.format('%d', next), 'PX', math.ceil((next - now) / 1000))
                  return {1, next - now}",
             )
         });
         let mut connection = self.connection().await?;
         let mut call = SCRIPT.key(key);
-        call.arg(millis(every)).arg(millis(window));
+        call.arg(micros(every)).arg(micros(window));
         let answer: Result<(i64, u64), _> = call.invoke_async(&mut connection).await;
         match answer {
-            Ok((allowed, used)) => Ok((allowed == 1, Duration::from_millis(used))),
+            Ok((allowed, used)) => Ok((allowed == 1, Duration::from_micros(used))),
             Err(error) => {
                 self.forget().await;
                 Err(error.into())
@@ -200,15 +200,16 @@ impl Belt {
     pub async fn give_turn_back(&self, key: &str, every: Duration) -> Result<(), BeltError> {
         static SCRIPT: std::sync::LazyLock<redis::Script> = std::sync::LazyLock::new(|| {
             redis::Script::new(
-                "local left = redis.call('PTTL', KEYS[1])
-                 local every = tonumber(ARGV[1])
-                 if left <= every then return redis.call('DEL', KEYS[1]) end
-                 redis.call('SET', KEYS[1], string.format('%d', redis.call('GET', KEYS[1]) - every), 'PX', left - every)
+                "local t = redis.call('TIME')
+                 local now = t[1] * 1000000 + t[2]
+                 local full = tonumber(redis.call('GET', KEYS[1]) or 0) - ARGV[1]
+                 if full <= now then return redis.call('DEL', KEYS[1]) end
+                 redis.call('SET', KEYS[1], string.format('%d', full), 'PX', math.ceil((full - now) / 1000))
                  return 0",
             )
         });
         let mut connection = self.connection().await?;
-        let done: Result<i64, _> = SCRIPT.key(key).arg(millis(every)).invoke_async(&mut connection).await;
+        let done: Result<i64, _> = SCRIPT.key(key).arg(micros(every)).invoke_async(&mut connection).await;
         if let Err(error) = done {
             self.forget().await;
             return Err(error.into());

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use crate::backup::retention::Keep;
 use crate::blobs::BlobPlace;
 use crate::ledger::Queue;
+use crate::limits::Rates;
 use crate::mail::EmailAddress;
 use crate::sealing::Recipients;
 
@@ -40,6 +41,7 @@ pub const VARIABLES: &[Variable] = &[
     var("AWS_REGION", Some("")),
     var("AWS_ENDPOINT_URL", Some("")),
     var("BIND", Some("127.0.0.1:8080")),
+    var("RATE_LIMITS", Some("address=200,caller=100")),
     var("METRICS_BIND", Some("")),
     var("WORKER_QUEUES", Some("reminders=512,mail=64,exports=2,backups=1,maintenance=4")),
     var("BACKUP_RECIPIENT", Some("")),
@@ -171,6 +173,8 @@ pub struct Config {
     pub pg_bin: Option<std::path::PathBuf>,
     /// `BIND` of the API.
     pub bind: std::net::SocketAddr,
+    /// `RATE_LIMITS` of the API.
+    pub rates: Rates,
     /// `METRICS_BIND` of worker and scheduler; none: no metrics port.
     pub metrics_bind: Option<std::net::SocketAddr>,
     /// `WORKER_QUEUES`.
@@ -248,6 +252,7 @@ impl Config {
             backup_keep: env.parsed("BACKUP_KEEP", str::parse)?,
             pg_bin: env.optional("PG_BIN")?.map(Into::into),
             bind: env.parsed("BIND", socket)?,
+            rates: env.parsed("RATE_LIMITS", str::parse)?,
             metrics_bind: env.optional("METRICS_BIND")?.map(|_| env.parsed("METRICS_BIND", socket)).transpose()?,
             worker_queues: env.parsed("WORKER_QUEUES", str::parse)?,
             job_history_months: env.parsed("JOB_HISTORY_MONTHS", str::parse)?,
@@ -337,6 +342,7 @@ mod tests {
             ("WORKER_QUEUES", "reminders=0"),
             ("WORKER_QUEUES", "pigeons=2"),
             ("BELT", "hunter2"),
+            ("RATE_LIMITS", "hunter2"),
             ("SMTP_URL", "hunter2"),
             ("BLOB_URL", "hunter2"),
             ("BACKUP_RECIPIENT", "hunter2"),

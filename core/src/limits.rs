@@ -27,7 +27,7 @@ pub struct Limit {
     pub name: &'static str,
     /// So many times at once, 1 at least.
     pub burst: u32,
-    /// Then one more comes so often, a millisecond at least.
+    /// Then one more comes so often, ten microseconds at least.
     pub every: Duration,
 }
 
@@ -35,6 +35,33 @@ impl Limit {
     /// How long it takes until all times are there again.
     pub fn window(&self) -> Duration {
         self.every * self.burst
+    }
+}
+
+/// How many requests a second the API answers for long; ten seconds of them may come at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rates {
+    /// Of an address. A clinic's many people may share one.
+    pub address: Limit,
+    /// With one token, or of one session.
+    pub caller: Limit,
+}
+
+impl std::str::FromStr for Rates {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let limit = |name: &'static str| {
+            let mut found = text.split(',').filter_map(|part| part.trim().strip_prefix(name)?.strip_prefix('='));
+            let (count, more) = (found.next(), found.next());
+            let count = count.filter(|_| more.is_none())?.trim().parse::<u32>().ok()?;
+            let every = Duration::from_micros(1_000_000 / u64::from(count).max(1));
+            (1..=100_000).contains(&count).then_some(Limit { name, burst: count * 10, every })
+        };
+        match (limit("address"), limit("caller"), text.split(',').count()) {
+            (Some(address), Some(caller), 2) => Ok(Self { address, caller }),
+            _ => Err("must name both, each 1 to 100000 requests a second, as in address=200,caller=100".into()),
+        }
     }
 }
 
@@ -211,6 +238,18 @@ mod tests {
             assert!(limits.take_alone(LIMIT, i.to_string(), now).allowed);
         }
         assert!(limits.own.lock().expect("sound").len() <= MOST);
+    }
+
+    #[test]
+    fn rates_are_read() {
+        let rates: Rates = " caller=100 , address=100000".parse().expect("rates");
+        assert_eq!(rates.caller, Limit { name: "caller", burst: 1000, every: Duration::from_millis(10) });
+        assert_eq!(rates.address.every, Duration::from_micros(10));
+        for wrong in
+            ["", "caller=1", "caller=1,address=0", "caller=1,address=100001", "caller=1,address=2,caller=3", "a,b"]
+        {
+            assert!(wrong.parse::<Rates>().is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -28,12 +28,16 @@ async fn bucket() -> Option<(Clinic, S3Server, FaultProxy)> {
 }
 
 /// What the server keeps: blobs, parts of uploads, and uploads that are open. Not what it was sent by halves, in files of its own
-/// (`.tmp.N.internal.part`).
+/// (`.tmp.N.internal.part`), nor what it notes of objects beside them and leaves there when they are removed.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let found = entries.flat_map(|entry| if entry.path().is_dir() { files(&entry.path()) } else { vec![entry.path()] });
-    let by_halves = |path: &PathBuf| path.to_string_lossy().ends_with(".internal.part");
-    found.filter(|path| !by_halves(path)).collect()
+    let own = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let note = name.starts_with(".bucket-") && name.ends_with(".json") && !name.contains(".upload-");
+        note || name.ends_with(".internal.part")
+    };
+    found.filter(|path| !own(path)).collect()
 }
 
 /// Waits until the first part is on its way.

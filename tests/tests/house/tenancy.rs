@@ -15,6 +15,7 @@ const OF_NO_ORGANIZATION: &[&str] = &[
     "dev_mailbox",
     "backups",
     "alarms",
+    "alarm_mails",
     "audit_marks",
 ];
 
