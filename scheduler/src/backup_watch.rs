@@ -1,5 +1,5 @@
-//! Raises an alarm when there was no proven backup for too long, or when the last run of the backup failed, and tells the
-//! addresses of ALERT_MAIL once, and once more when it is over. It runs in the scheduler: whoever makes the backups cannot be
+//! Raises an alarm when there was no proven backup for too long, when the last run of the backup failed, or when drills fail to
+//! come, and tells the addresses of ALERT_MAIL once, and once more when it is over. It runs in the scheduler: whoever makes the backups cannot be
 //! the one who notices that none are made.
 
 use std::time::Duration;
@@ -19,6 +19,8 @@ const EVERY: Duration = Duration::from_secs(20);
 const LIMIT_HOURS: i64 = 26;
 /// A run that failed is tried again; after so long it was the last try.
 const TRIES_MINUTES: i64 = 30;
+/// Drills come once a week, on a later day if they were missed.
+const DRILL_DAYS: i64 = 9;
 
 /// Runs until `stop`.
 pub async fn run(ctx: Context, moved: Loop, stop: CancellationToken) {
@@ -54,14 +56,21 @@ async fn look(ctx: &Context) -> Result<(), JobError> {
     };
     let failed_changed =
         settle(ctx, &mut tx, Alarm::BackupFailed, &before, wanted && failed, "see the table backups").await?;
+
+    let before = alarms::look(tx.conn(), Alarm::DrillOverdue, now).await?;
+    // Whether drills are wanted only a worker knows, by its key. Once there was one they are.
+    let last_drill = backups::newest_drill(tx.conn()).await?;
+    let rusty = wanted && last_drill.is_some_and(|at| now - at > TimeDelta::days(DRILL_DAYS));
+    let detail = last_drill.map_or_else(String::new, |at| format!("the last drill was at {at}"));
+    let drill_changed = settle(ctx, &mut tx, Alarm::DrillOverdue, &before, rusty, &detail).await?;
     tx.commit().await?;
     // The row's lock makes one scheduler tell it, and the row makes it be told once.
-    for (alarm, raised) in overdue_changed.into_iter().chain(failed_changed) {
+    for (alarm, raised) in [overdue_changed, failed_changed, drill_changed].into_iter().flatten() {
         let (name, says) = (alarm.as_str(), if raised { alarm.says() } else { alarm.over() });
         if raised {
             tracing::error!(
                 alarm = name,
-                "{name}: {says}; see `pulsecal backup list` and `pulsecal jobs list --kind backup_database`"
+                "{name}: {says}; see `pulsecal backup list`, and `pulsecal jobs list` with --kind backup_database or drill_backup"
             );
         } else {
             tracing::info!(alarm = name, "{name}: over. {says}");

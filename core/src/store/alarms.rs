@@ -19,17 +19,20 @@ pub enum Alarm {
     BackupOverdue,
     /// The last run of the backup failed, all its tries, or what it made was found to be no good.
     BackupFailed,
+    /// Backups were restored to try them, and no longer are.
+    DrillOverdue,
 }
 
 impl Alarm {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::BackupOverdue, Self::BackupFailed];
+    pub const ALL: [Self; 3] = [Self::BackupOverdue, Self::BackupFailed, Self::DrillOverdue];
 
     /// Its name. Never changes.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::BackupOverdue => "backup.overdue",
             Self::BackupFailed => "backup.failed",
+            Self::DrillOverdue => "backup.drill_overdue",
         }
     }
 
@@ -38,6 +41,7 @@ impl Alarm {
         match self {
             Self::BackupOverdue => "No database backup was proven within the last 26 hours",
             Self::BackupFailed => "The last database backup failed, or was found to be no good",
+            Self::DrillOverdue => "No database backup was restored as a drill within the last 9 days",
         }
     }
 
@@ -46,6 +50,7 @@ impl Alarm {
         match self {
             Self::BackupOverdue => "A database backup is proven again",
             Self::BackupFailed => "Database backups work again",
+            Self::DrillOverdue => "A database backup was restored as a drill again",
         }
     }
 }

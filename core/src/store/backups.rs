@@ -214,6 +214,14 @@ pub async fn newest_proven(conn: &mut PgConnection) -> Result<Option<DateTime<Ut
     .await
 }
 
+/// When a backup was last restored as a drill; none: never, so far as is known.
+///
+/// # Errors
+/// Postgres.
+pub async fn newest_drill(conn: &mut PgConnection) -> Result<Option<DateTime<Utc>>, DbError> {
+    sqlx::query_scalar!("SELECT max(drilled_at) FROM backups").fetch_one(conn).await
+}
+
 /// What became of the last run that ended, for the alarm.
 #[derive(Clone, Debug)]
 pub struct LastEnded {

@@ -20,7 +20,8 @@ async fn two_schedulers(clinic: &Clinic) -> [Process; 2] {
 
 fn subjects(smtp: &RecordingSmtp, to: &str) -> Vec<String> {
     let of = |raw: &[u8]| {
-        let text = String::from_utf8_lossy(raw).into_owned();
+        // Long lines are folded (RFC 5322, 2.2.3).
+        let text = String::from_utf8_lossy(raw).replace("\r\n ", " ");
         let line = text.lines().find_map(|line| line.strip_prefix("Subject: "));
         line.unwrap_or_default().to_owned()
     };
@@ -92,4 +93,33 @@ async fn operators_are_told_once_that_backups_fail_to_come_and_once_that_it_is_o
         let text = String::from_utf8_lossy(mail.raw.as_deref().unwrap_or_default()).into_owned();
         assert!(text.contains("/ops") && !text.contains("it broke") && !text.contains(clinic.db.name()), "{text}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_are_told_that_drills_fail_to_come() {
+    let mut clinic = Clinic::new().await;
+    let smtp = RecordingSmtp::start();
+    clinic.with_belt("mail=4").await;
+    clinic.set("SMTP_URL", &smtp.url());
+    clinic.set("ALERT_MAIL", "ops@clinic.example");
+    clinic.backup().await;
+    let _worker = Process::spawn("pulsecal-worker", clinic.env());
+    drop(two_schedulers(&clinic).await);
+    assert!(smtp.accepted().is_empty(), "where none was ever made none is missed");
+
+    assert_eq!(clinic.run(&["backup", "drill"]).await.status.code(), Some(0));
+    drop(two_schedulers(&clinic).await);
+    clinic.sql("UPDATE backups SET drilled_at = drilled_at - interval '9 days 1 hour'").await;
+    drop(two_schedulers(&clinic).await);
+    smtp.wait_accepted(1, LIMIT).await;
+    assert_eq!(clinic.run(&["backup", "drill"]).await.status.code(), Some(0));
+    drop(two_schedulers(&clinic).await);
+    smtp.wait_accepted(2, LIMIT).await;
+    assert_eq!(
+        subjects(&smtp, "ops@clinic.example"),
+        [
+            "Alarm: No database backup was restored as a drill within the last 9 days",
+            "Over: A database backup was restored as a drill again"
+        ]
+    );
 }

@@ -24,7 +24,7 @@ pub struct SetUp {
     /// What the processes left in the ledger.
     pub pool: PgPool,
     numbers: AtomicI64,
-    _scheduler: Process,
+    scheduler: Process,
 }
 
 impl SetUp {
@@ -49,7 +49,7 @@ impl SetUp {
             .execute(&pool)
             .await
             .expect("the schedules are switched off");
-        Self { belt, db, redis_url, pool, numbers: AtomicI64::new(0), _scheduler: scheduler }
+        Self { belt, db, redis_url, pool, numbers: AtomicI64::new(0), scheduler: scheduler }
     }
 
     /// A worker with 8 slots that takes jobs.
@@ -65,6 +65,11 @@ impl SetUp {
         let worker = Process::spawn("pulsecal-worker", env);
         worker.wait_line("worker: takes jobs", SOON).await;
         worker
+    }
+
+    /// Stops the scheduler, as an operator does: nobody sweeps any more.
+    pub async fn stop_scheduler(&self) {
+        assert!(self.scheduler.stop_gracefully(SOON).await.success(), "{:?}", self.scheduler.lines());
     }
 
     /// Enqueues trial jobs as an operator does.
