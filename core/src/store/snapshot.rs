@@ -13,7 +13,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use crate::store::DbError;
 
 /// How values are written as text, so that the same row has the same hash on another day and another server.
-const SETTINGS: [(&str, &str); 9] = [
+const SETTINGS: [(&str, &str); 10] = [
     ("timezone", "UTC"),
     ("datestyle", "ISO, YMD"),
     ("intervalstyle", "postgres"),
@@ -24,6 +24,8 @@ const SETTINGS: [(&str, &str); 9] = [
     // A backup whose process was killed lets go of its lock within a second.
     ("client_connection_check_interval", "1000"),
     ("jit", "off"),
+    // One core for the hashes: all of them would let every other query wait.
+    ("max_parallel_workers_per_gather", "0"),
 ];
 
 /// What is in a table.
