@@ -131,7 +131,7 @@ const fn expression(column: Column) -> &'static str {
 /// How a snapshot begins: nothing is written, one moment is seen, and no statement takes longer than this.
 pub(super) fn begins(orgs: &str, longest: Duration) -> String {
     format!(
-        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL app.orgs = '{orgs}'; SET LOCAL statement_timeout = {}",
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL app.orgs = '{orgs}'; SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL statement_timeout = {}",
         longest.as_millis()
     )
 }
