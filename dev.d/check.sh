@@ -169,6 +169,16 @@ cmd_sqlx() {
   say ".sqlx: $count queries"
 }
 
+# The committed copy of the API's contract; a test compares it with the code.
+cmd_openapi() {
+  local fresh
+  fresh=$(mktemp "$STATE/openapi.XXXXXX")
+  in_group cargo run --quiet -p pulsecal-api --example openapi >"$fresh" || fail "docs/openapi.json is unchanged"
+  chmod 644 "$fresh"
+  mv "$fresh" docs/openapi.json
+  say "docs/openapi.json: $(wc -l <docs/openapi.json) lines"
+}
+
 # sqlx_into FOLDER: migrates a scratch database and compiles core against it; the macros write one file per query.
 sqlx_into() {
   local rc=0

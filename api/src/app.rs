@@ -18,7 +18,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::exports::{Live, MOST_DOWNLOADS};
 use crate::pages::SeenLately;
 use crate::problem::Problem;
-use crate::{health, idempotency, layers, limits, pages, routes};
+use crate::{contract, health, idempotency, layers, limits, pages, routes};
 
 /// No body may be longer, in bytes.
 pub(crate) const BODY_LIMIT: usize = 256 * 1024;
@@ -123,6 +123,7 @@ pub(crate) fn router(app: App) -> Router {
         .merge(routes::files::router())
         .merge(pages::router())
         .merge(health::router())
+        .merge(contract::router())
         .fallback(async || Problem::not_found("There is nothing at this address."))
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .layer(DefaultBodyLimit::max(BODY_LIMIT))

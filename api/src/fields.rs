@@ -12,6 +12,8 @@ use crate::problem::{FieldError, Problem};
 
 /// The longest part of a message about somebody's input, in characters.
 const MESSAGE_LIMIT: usize = 200;
+/// So many unknown fields are named at most.
+const MOST_UNKNOWN: usize = 20;
 
 /// A body that says it is JSON and is not too long. What is in it is read by [`JsonBody::fields`], after it is known
 /// that the sender may do this at all.
@@ -60,7 +62,7 @@ impl JsonBody {
     pub(crate) fn fields_or_none(body: Option<Self>) -> Result<Fields, Problem> {
         match body {
             Some(body) => body.fields(),
-            None => Ok(Fields { map: Map::new(), errors: Vec::new() }),
+            None => Ok(Fields::of(Map::new())),
         }
     }
 
@@ -76,7 +78,7 @@ impl JsonBody {
         let Value::Object(map) = value else {
             return Err(Problem::unreadable("The body must be a JSON object."));
         };
-        let mut fields = Fields { map, errors: Vec::new() };
+        let mut fields = Fields::of(map);
         let with_nul: Vec<String> = fields
             .map
             .iter()
@@ -102,6 +104,8 @@ fn has_nul(value: &Value) -> bool {
 /// The fields of a body, taken out one by one.
 pub(crate) struct Fields {
     map: Map<String, Value>,
+    /// The names that were asked for: those of the request.
+    known: Vec<String>,
     errors: Vec<FieldError>,
 }
 
@@ -115,8 +119,19 @@ impl std::fmt::Debug for Fields {
 }
 
 impl Fields {
+    fn of(map: Map<String, Value>) -> Self {
+        Self { map, known: Vec::new(), errors: Vec::new() }
+    }
+
+    fn know(&mut self, name: &str) {
+        if !self.known.iter().any(|known| known == name) {
+            self.known.push(name.to_owned());
+        }
+    }
+
     /// A field that must be there. None: it was not, or was wrong, and that is on record.
     pub(crate) fn required<T: DeserializeOwned>(&mut self, name: &str) -> Option<T> {
+        self.know(name);
         if matches!(self.map.get(name), None | Some(Value::Null)) {
             self.map.remove(name);
             self.wrong(name, "is needed");
@@ -132,6 +147,7 @@ impl Fields {
 
     /// A field of a change: absent means that it stays, null that it goes.
     pub(crate) fn change<T: DeserializeOwned>(&mut self, name: &str) -> Option<Option<T>> {
+        self.know(name);
         match self.map.remove(name)? {
             Value::Null => Some(None),
             value => match serde_json::from_value(value) {
@@ -146,6 +162,7 @@ impl Fields {
 
     /// A field of a change that cannot go.
     pub(crate) fn set<T: DeserializeOwned>(&mut self, name: &str) -> Option<T> {
+        self.know(name);
         if self.map.get(name) == Some(&Value::Null) {
             self.map.remove(name);
             self.wrong(name, "must not be null");
@@ -157,7 +174,7 @@ impl Fields {
     /// The fields of an object within; none are there when it is absent. [`Fields::take_in`] ends the reading of it.
     pub(crate) fn object(&mut self, name: &str) -> Self {
         let map = self.optional::<Map<String, Value>>(name).unwrap_or_default();
-        Self { map, errors: Vec::new() }
+        Self::of(map)
     }
 
     /// All of an object within was read: what is left of it, and what was wrong, is on record under its name.
@@ -165,8 +182,9 @@ impl Fields {
         for error in inner.errors {
             self.wrong(format!("{name}.{}", error.field), error.message);
         }
-        for unknown in inner.map.keys().take(20) {
-            self.wrong(format!("{name}.{unknown}"), "is not a field of this request");
+        for unknown in inner.map.keys().take(MOST_UNKNOWN) {
+            let known = inner.known.iter().map(|known| format!("{name}.{known}")).collect::<Vec<_>>();
+            self.unknown(&format!("{name}.{unknown}"), &known);
         }
     }
 
@@ -174,6 +192,16 @@ impl Fields {
     pub(crate) fn wrong(&mut self, field: impl Into<String>, message: impl Into<String>) {
         let cut = |text: String| text.chars().take(MESSAGE_LIMIT).collect();
         self.errors.push(FieldError { field: cut(field.into()), message: cut(message.into()) });
+    }
+
+    /// Puts a field on record that the request does not have; it has the `known` ones.
+    fn unknown(&mut self, name: &str, known: &[String]) {
+        let message = if known.is_empty() {
+            "is not a field of this request, which has none".to_owned()
+        } else {
+            format!("is not a field of this request, which has {}", known.join(", "))
+        };
+        self.errors.push(FieldError { field: name.chars().take(MESSAGE_LIMIT).collect(), message });
     }
 
     /// Something wrong with this field is on record.
@@ -196,9 +224,10 @@ impl Fields {
     /// # Errors
     /// Everything that is wrong.
     pub(crate) fn finish(mut self) -> Result<(), Problem> {
-        let unknown: Vec<String> = self.map.keys().take(20).cloned().collect();
+        let unknown: Vec<String> = self.map.keys().take(MOST_UNKNOWN).cloned().collect();
+        let known = std::mem::take(&mut self.known);
         for name in unknown {
-            self.wrong(name, "is not a field of this request");
+            self.unknown(&name, &known);
         }
         if self.errors.is_empty() { Ok(()) } else { Err(Problem::fields(self.errors)) }
     }

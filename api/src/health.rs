@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use crate::app::App;
+use crate::contract::Operation;
 use crate::problem::Problem;
 
 /// Postgres and Redis answer within this when they are well.
@@ -22,6 +23,22 @@ pub(crate) fn router() -> Router<App> {
         .route("/health/live", get(async || "live\n"))
         .route("/health/ready", get(ready))
         .route("/metrics", get(metrics))
+}
+
+/// What the contract says of them.
+pub(crate) fn contract() -> Vec<Operation> {
+    let text = &["text/plain"];
+    vec![
+        Operation::new("GET", "/", "Says what this is").file(200, "A line of text.", text, &[]),
+        Operation::new("GET", "/health/live", "The process is alive").file(200, "It is.", text, &[]),
+        Operation::new("GET", "/health/ready", "The process can answer requests").file(200, "It can.", text, &[]).file(
+            503,
+            "It cannot; one line for each reason.",
+            text,
+            &[],
+        ),
+        Operation::new("GET", "/metrics", "Metrics for Prometheus").file(200, "Metrics.", text, &[]),
+    ]
 }
 
 /// Ready: Postgres answers, the loops moved lately, and no stop was asked for. Redis is only named: without it jobs wait in

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use chrono::TimeDelta;
@@ -58,10 +58,14 @@ impl IntoResponse for NotDone {
     }
 }
 
+/// Whether requests to a path may have a key: the API's writes.
+pub(crate) fn is_keyed(method: &str, path: &str) -> bool {
+    ["POST", "PATCH", "PUT", "DELETE"].contains(&method) && path.starts_with("/v1/")
+}
+
 /// Reads the key of a write, and gives the claim back if the request came to nothing.
 pub(crate) async fn keyed(State(app): State<App>, request: Request, next: Next) -> Response {
-    let writes = matches!(*request.method(), Method::POST | Method::PATCH | Method::PUT | Method::DELETE);
-    if !writes || !request.uri().path().starts_with("/v1/") || !request.headers().contains_key(KEY) {
+    if !is_keyed(request.method().as_str(), request.uri().path()) || !request.headers().contains_key(KEY) {
         return next.run(request).await;
     }
     let (keyed, request) = match read(request).await {

@@ -2,6 +2,7 @@
 
 mod access;
 mod app;
+pub mod contract;
 mod exports;
 mod fields;
 mod health;

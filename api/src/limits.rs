@@ -25,11 +25,16 @@ const LEFT: HeaderName = HeaderName::from_static("ratelimit");
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CallersTurn(Arc<OnceLock<Turn>>);
 
+/// Whether requests to a path are not counted: probes come from machines that nobody wants to lock out, files cost nothing, and
+/// the inbox is only there in development.
+pub(crate) fn is_free(path: &str) -> bool {
+    ["/health/", "/metrics", "/assets/", "/dev/"].iter().any(|free| path.starts_with(free))
+}
+
 /// Takes a turn of the request's address, and tells in the answer what is left.
 pub(crate) async fn by_address(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
-    // Probes come from machines that nobody wants to lock out, files cost nothing, and the inbox is only there in development.
-    if ["/health/", "/metrics", "/assets/", "/dev/"].iter().any(|free| path.starts_with(free)) {
+    if is_free(path) {
         return next.run(request).await;
     }
     let from = address_of(request.extensions(), request.headers());

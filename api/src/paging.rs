@@ -4,8 +4,12 @@ use axum::Json;
 use chrono::{DateTime, Utc};
 use pulsecal_core::store::listing::Before;
 use serde::Serialize;
+use serde_json::{Value, json};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ArrayBuilder, Object, ObjectBuilder, Schema};
 use uuid::Uuid;
 
+use crate::contract::{Kind, kinds};
 use crate::params::Params;
 
 /// A page has so many rows when nothing else is asked for …
@@ -80,6 +84,30 @@ impl Cursor for StartsAfter {
     fn read(text: &str) -> Option<Self> {
         Before::read(text).map(Self)
     }
+}
+
+/// `cursor` and `limit`, as the contract names them.
+pub(crate) fn parameters() -> [(&'static str, Object); 2] {
+    let limit = kinds::number(1..=MOST).about("Rows of a page; 50 when nothing is said.");
+    let cursor = kinds::like("^[0-9a-f-]+$", 60, "0197a000000070008000000000000001");
+    [("limit", limit), ("cursor", cursor.about("The `next_cursor` of the page before."))]
+}
+
+/// A page of rows like this.
+pub(crate) fn page_schema(row: RefOr<Schema>) -> Object {
+    let items = ArrayBuilder::new().items(row).max_items(usize::try_from(MOST).ok());
+    let next = kinds::like("^[0-9a-f-]+$", 60, "0197a000000070008000000000000001").or_null();
+    ObjectBuilder::new()
+        .property("items", items)
+        .property("next_cursor", next.about("To be sent as `cursor` for the next page; null: this is the last."))
+        .required("items")
+        .required("next_cursor")
+        .build()
+}
+
+/// A page that holds this row only.
+pub(crate) fn page_example(row: Value) -> Value {
+    json!({"items": [row], "next_cursor": null})
 }
 
 /// Reads `cursor` and `limit`.

@@ -25,6 +25,8 @@ impl<T: FromStr, S: Send + Sync> FromRequestParts<S> for Id<T> {
 /// The parameters of a query, taken out one by one.
 pub(crate) struct Params {
     pairs: Vec<(String, String)>,
+    /// The names that were asked for: those of the request.
+    known: Vec<String>,
     errors: Vec<FieldError>,
 }
 
@@ -41,11 +43,12 @@ impl Params {
     pub(crate) fn of(query: &str) -> Self {
         let pairs = url::form_urlencoded::parse(query.as_bytes());
         let pairs = pairs.map(|(name, value)| (name.into_owned(), value.into_owned()));
-        Self { pairs: pairs.filter(|(_, value)| !value.is_empty()).collect(), errors: Vec::new() }
+        Self { pairs: pairs.filter(|(_, value)| !value.is_empty()).collect(), known: Vec::new(), errors: Vec::new() }
     }
 
     /// A parameter as text.
     pub(crate) fn text(&mut self, name: &str) -> Option<String> {
+        self.known.push(name.to_owned());
         let mut found = None;
         let (mut twice, mut odd) = (false, false);
         self.pairs.retain(|(given, value)| {
@@ -117,7 +120,7 @@ impl Params {
     pub(crate) fn finish(mut self) -> Result<(), Problem> {
         let unknown: Vec<String> = self.pairs.iter().take(20).map(|(name, _)| name.clone()).collect();
         for name in unknown {
-            self.wrong(&name, "is not a parameter of this request");
+            self.wrong(&name, format!("is not a parameter of this request, which has {}", self.known.join(", ")));
         }
         if self.errors.is_empty() { Ok(()) } else { Err(Problem::fields(self.errors)) }
     }

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use pulsecal_core::ids::Ids;
 use pulsecal_core::store::DbError;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// What is wrong with one field.
@@ -215,6 +215,11 @@ impl Problem {
     pub(crate) fn internal(why: &str) -> Self {
         let reference: Uuid = Ids.new_id();
         tracing::error!(%reference, error = why, "api.error: a request failed by a fault of ours");
+        Self::fault_of_ours(reference)
+    }
+
+    /// 500, under this reference.
+    pub(crate) fn fault_of_ours(reference: Uuid) -> Self {
         let mut problem = Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal",
@@ -251,8 +256,9 @@ impl Problem {
     }
 }
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
+impl Problem {
+    /// The document.
+    pub(crate) fn body(&self) -> Value {
         let parts = &*self.0;
         let mut body = json!({
             "type": format!("urn:pulsecal:problem:{}", parts.code),
@@ -268,6 +274,14 @@ impl IntoResponse for Problem {
         if let Some(reference) = parts.reference {
             body["instance"] = json!(format!("urn:uuid:{reference}"));
         }
+        body
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = self.body();
+        let parts = &*self.0;
         let kind = [(header::CONTENT_TYPE, "application/problem+json")];
         let mut response = (parts.status, kind, body.to_string()).into_response();
         for (name, value) in &parts.headers {

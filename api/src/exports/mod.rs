@@ -9,7 +9,7 @@ mod view;
 pub(crate) use ask::{Asked, ask, cancel};
 pub(crate) use download::{MOST_AT_ONCE as MOST_DOWNLOADS, file};
 pub(crate) use live::{Live, events};
-pub(crate) use view::view;
+pub(crate) use view::{ExportView, view};
 
 use pulsecal_core::ids::{ExportId, OrgId, PersonId};
 use pulsecal_core::store::audit::Actor;

@@ -6,6 +6,7 @@ use pulsecal_core::ids::ExportId;
 use pulsecal_core::links::ExportLink;
 use pulsecal_core::store::exports::Export;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::app::App;
 
@@ -13,7 +14,8 @@ use crate::app::App;
 const LINK: TimeDelta = TimeDelta::minutes(10);
 
 /// An export.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = Export)]
 pub(crate) struct ExportView {
     pub(crate) id: ExportId,
     report: &'static str,
@@ -37,7 +39,8 @@ pub(crate) struct ExportView {
 }
 
 /// How far it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ExportProgress)]
 pub(crate) struct ProgressView {
     phase: String,
     rows_done: i64,
@@ -48,7 +51,8 @@ pub(crate) struct ProgressView {
 }
 
 /// Where the file is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ExportDownload)]
 struct DownloadView {
     url: String,
     expires_at: DateTime<Utc>,

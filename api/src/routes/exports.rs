@@ -10,10 +10,13 @@ use pulsecal_core::ids::{ExportId, PersonId};
 use pulsecal_core::store::exports as store;
 use pulsecal_core::store::listing::Before;
 use pulsecal_core::time::Zone;
+use serde_json::{Value, json};
 
 use crate::access::{Tenant, Writer};
 use crate::app::App;
-use crate::exports::{self, Asked, view};
+use crate::contract::examples::{BEFORE, DOCTOR, EXPORT};
+use crate::contract::{Body, Operation, kinds};
+use crate::exports::{self, Asked, ExportView, view};
 use crate::fields::{Fields, JsonBody};
 use crate::paging::{self, Wanted};
 use crate::params::{Id, Params};
@@ -29,6 +32,84 @@ pub(super) fn router() -> Router<App> {
         .route("/exports/{id}", get(one).delete(cancel))
         .route("/exports/{id}/events", get(events))
         .route("/exports/{id}/download", get(download))
+}
+
+/// What the contract says of them.
+pub(super) fn contract() -> Vec<Operation> {
+    let columns: Vec<&str> = Column::ALL.iter().map(|column| column.as_str()).collect();
+    let columns = kinds::list(kinds::one_of(&columns), 1..=Column::ALL.len()).unique_items(true).build();
+    let status = kinds::list(kinds::one_of(&States::ALL), 0..=States::ALL.len()).build();
+    let filters = Body::new("", Value::Null)
+        .optional("from", kinds::instant(), "Visits that begin at this instant or later.")
+        .optional("to", kinds::instant(), "Visits that begin before this instant.")
+        .optional("doctor", kinds::id(), "Of this doctor.")
+        .optional("patient", kinds::id(), "Of this patient.")
+        .optional("status", status, "With one of these statuses; none: with any.");
+    let csv = Body::new("", Value::Null)
+        .optional("bom", kinds::flag(), "Begins with a byte order mark, by which Excel knows UTF-8.")
+        .optional("delimiter", kinds::one_of(&["comma", "semicolon", "tab"]), "What stands between cells.")
+        .optional("guard", kinds::flag(), "Takes from cells that a spreadsheet would run as a formula their power.");
+    let new = json!({"format": "csv", "filters": {"doctor": DOCTOR}, "zone": "Europe/Berlin"});
+    let new = Body::new("NewExport", new)
+        .optional("report", kinds::one_of(&["appointments"]), "Rows of what.")
+        .required("format", kinds::one_of(&Format::ALL.map(Format::as_str)), "The kind of file.")
+        .optional("columns", columns, "Which columns, in which order.")
+        .optional("filters", filters.object(), "Which rows.")
+        .optional(
+            "zone",
+            kinds::zone(),
+            "The zone in which instants are shown; the organization's when nothing is said.",
+        )
+        .optional("csv", csv.object(), "How a CSV file is written.");
+    vec![
+        Operation::new("GET", "/v1/exports", "Lists one's own exports")
+            .lists::<ExportView>("A page of exports, newest first.", example()),
+        Operation::new("POST", "/v1/exports", "Asks for an export")
+            .detail("It is written in the background: look again after `Retry-After`, or listen to its events.")
+            .body(new)
+            .fails([Problem::too_many("3 exports of your organization are under way.", 10)])
+            .answer::<ExportView>(
+                202,
+                "The export, which is on its way.",
+                Some(example()),
+                &["Location", "Retry-After"],
+            ),
+        Operation::new("GET", "/v1/exports/{id}", "Shows an export of one's own").answer::<ExportView>(
+            200,
+            "The export.",
+            Some(example()),
+            &["Retry-After"],
+        ),
+        Operation::new("DELETE", "/v1/exports/{id}", "Cancels an export")
+            .detail("One that is over stays as it is.")
+            .shows::<ExportView>("The export as it is now.", example()),
+        Operation::new("GET", "/v1/exports/{id}/events", "Tells how an export is going")
+            .detail("`progress` at each change and `end` when it is over, each with the export as it is then.")
+            .fails([Problem::too_many("Too many are listening.", 5)])
+            .file(200, "Server-sent events.", &["text/event-stream"], &[]),
+        gives_file(Operation::new("GET", "/v1/exports/{id}/download", "Gives the file of an export")),
+    ]
+}
+
+/// What the two routes have in common that give a file.
+pub(super) fn gives_file(operation: Operation) -> Operation {
+    const HEADERS: [&str; 4] = ["ETag", "Accept-Ranges", "Content-Disposition", "Repr-Digest"];
+    let kinds = Format::ALL.map(Format::media_type);
+    operation
+        .takes("Range")
+        .file(200, "The file.", &kinds, &HEADERS)
+        .file(206, "The part of it that was asked for.", &kinds, &[&HEADERS[..], &["Content-Range"]].concat())
+        .fails([Problem::conflict("The file is not ready yet."), Problem::no_such_range(1234)])
+}
+
+fn example() -> Value {
+    json!({
+        "id": EXPORT, "report": "appointments", "format": "csv", "columns": ["starts_at", "status"], "filters": {"doctor": DOCTOR},
+        "zone": "Europe/Berlin", "csv": {"bom": false, "delimiter": "comma", "guard": true}, "state": "queued",
+        "progress": {"phase": "queued", "rows_done": 0, "rows_estimated": null, "bytes": 0, "percent": null}, "as_of": null, "rows": null,
+        "size": null, "sha256": null, "notes": [], "problem": null, "created_at": BEFORE, "started_at": null, "ended_at": null,
+        "expires_at": null, "download": null,
+    })
 }
 
 async fn ask(by: Writer, State(app): State<App>, body: JsonBody) -> Result<Response, Problem> {

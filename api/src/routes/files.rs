@@ -10,6 +10,7 @@ use pulsecal_core::links::LinkError;
 
 use crate::access::Tenant;
 use crate::app::App;
+use crate::contract::Operation;
 use crate::exports::{self, Owner};
 use crate::pages::session::{Refused, SignedIn};
 use crate::problem::Problem;
@@ -17,6 +18,16 @@ use crate::problem::Problem;
 /// The route.
 pub(crate) fn router() -> Router<App> {
     Router::new().route("/files/e/{token}", get(export))
+}
+
+/// What the contract says of it.
+pub(super) fn contract() -> Vec<Operation> {
+    let link =
+        Operation::new("GET", "/files/e/{token}", "Gives the file of an export, by the link that was made for it")
+            .detail("The link alone opens nothing: whoever brings it must be who it was made for.")
+            .file(303, "Sign in first.", &[], &["Location"])
+            .fails([Problem::link_unknown(), Problem::link_expired()]);
+    vec![super::exports::gives_file(link)]
 }
 
 async fn export(

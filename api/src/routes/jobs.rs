@@ -6,10 +6,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use pulsecal_core::ids::JobId;
 use pulsecal_core::store::listing::{self, JOB_STATES, OrgJob};
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::access::Tenant;
 use crate::app::App;
+use crate::contract::examples::{BEFORE, JOB};
+use crate::contract::{Kind, Operation, kinds};
 use crate::paging::{self, Wanted};
 use crate::params::Params;
 use crate::problem::Problem;
@@ -17,6 +20,19 @@ use crate::problem::Problem;
 /// The route.
 pub(super) fn router() -> Router<App> {
     Router::new().route("/jobs", get(list))
+}
+
+/// What the contract says of it.
+pub(super) fn contract() -> Vec<Operation> {
+    let example = json!({
+        "id": JOB, "kind": "materialise_doses", "queue": "planning", "state": "done", "attempt": 1, "max_attempts": 8, "enqueued_at": BEFORE,
+        "run_at": BEFORE, "started_at": BEFORE, "ended_at": BEFORE, "last_error": null,
+    });
+    vec![
+        Operation::new("GET", "/v1/jobs", "Lists the work that the organization's changes have caused")
+            .query("state", kinds::one_of(&JOB_STATES).about("In this state."))
+            .lists::<OrgJob>("A page of jobs, newest first.", example),
+    ]
 }
 
 async fn list(tenant: Tenant, State(app): State<App>, mut params: Params) -> Result<Response, Problem> {

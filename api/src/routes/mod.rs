@@ -23,6 +23,7 @@ use serde::Serialize;
 
 use crate::access::Writer;
 use crate::app::App;
+use crate::contract::Operation;
 use crate::problem::Problem;
 
 /// The resources.
@@ -36,6 +37,22 @@ pub(crate) fn v1() -> Router<App> {
         .merge(messages::router())
         .merge(exports::router())
         .merge(jobs::router())
+}
+
+/// What the contract says of them.
+pub(crate) fn contract() -> Vec<Operation> {
+    let parts = [
+        patients::contract(),
+        prescriptions::contract(),
+        reminders::contract(),
+        occurrences::contract(),
+        appointments::contract(),
+        messages::contract(),
+        exports::contract(),
+        files::contract(),
+        jobs::contract(),
+    ];
+    parts.into_iter().flatten().collect()
 }
 
 /// An answer with the version of what it shows, for `If-Match`.

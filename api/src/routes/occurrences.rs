@@ -13,10 +13,15 @@ use pulsecal_core::store::doses;
 use pulsecal_core::store::reminders::{self, StoredOccurrence};
 use pulsecal_core::time::{Zone, tzdb_version};
 use serde::Serialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+use utoipa::openapi::Object;
 
 use super::reminders::missing;
 use crate::access::Tenant;
 use crate::app::App;
+use crate::contract::examples::{DOSE, REMINDER};
+use crate::contract::{Kind, Operation, kinds};
 use crate::params::{Id, Params};
 use crate::problem::Problem;
 
@@ -30,8 +35,43 @@ pub(super) fn router() -> Router<App> {
     Router::new().route("/medication-reminders/{id}/occurrences", get(list))
 }
 
+/// What the contract says of it.
+pub(super) fn contract() -> Vec<Operation> {
+    vec![
+        Operation::new("GET", "/v1/medication-reminders/{id}/occurrences", "Shows the doses of a range")
+            .detail("Past and future ones are computed by the reminder as it is now; `stored` is what became of them.")
+            .query("from", kinds::instant().about("From this instant on; now when nothing is said."))
+            .query(
+                "to",
+                kinds::instant().about("Until before this instant; 14 days later when nothing is said, 366 at most."),
+            )
+            .fails([Problem::conflict("This reminder cannot be planned: the timing is not one.")])
+            .shows::<Shown>("The doses.", example()),
+    ]
+}
+
+fn example() -> Value {
+    let stored = json!({
+        "id": DOSE, "due_at": "2026-12-01T07:00:00Z", "zone": "Europe/Berlin", "state": "planned", "snoozes": 0, "reason": null,
+        "reminded_at": null, "settled_at": null,
+    });
+    let dose = json!({
+        "slot": "2026-12-01T08:00:00", "due_at": "2026-12-01T07:00:00Z", "local": "2026-12-01T08:00:00+01:00", "shift": null,
+        "explanation": null, "stored": stored,
+    });
+    json!({
+        "reminder_id": REMINDER, "from": "2026-12-01T00:00:00Z", "to": "2026-12-02T00:00:00Z", "zone": "Europe/Berlin", "tzdb": tzdb_version(),
+        "in_force": true, "items": [dose],
+    })
+}
+
+fn slot() -> Object {
+    kinds::like(r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}$", 19, "2026-12-01T08:00:00")
+}
+
 /// The doses of a range.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Occurrences)]
 struct Shown {
     reminder_id: ReminderId,
     /// Inclusive.
@@ -47,13 +87,15 @@ struct Shown {
     items: Vec<Occurrence>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Occurrence {
     /// The dose's name in its plan.
+    #[schema(schema_with = slot)]
     slot: NaiveDateTime,
     /// When it is due by the reminder as it is now.
     due_at: DateTime<Utc>,
     /// The same, as clocks show it there.
+    #[schema(format = DateTime)]
     local: String,
     /// Why that is not simply the time of the slot, in one word …
     shift: Option<&'static str>,
@@ -63,7 +105,8 @@ struct Occurrence {
     stored: Option<Stored>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = StoredOccurrence)]
 struct Stored {
     id: OccurrenceId,
     due_at: DateTime<Utc>,

@@ -13,24 +13,66 @@ use pulsecal_core::store::doses::replan_for_patient;
 use pulsecal_core::store::people::{self, IdentifierRow, Patient, PatientFilter};
 use pulsecal_core::time::Zone;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{identifier, plan_at, plan_soon, versioned};
 use crate::access::{Tenant, Writer};
 use crate::app::App;
+use crate::contract::examples::{BEFORE, PATIENT};
+use crate::contract::{Body, Kind, Operation, kinds};
 use crate::fields::{Fields, JsonBody, check_version, if_match};
 use crate::paging::{self, Wanted};
 use crate::params::{Id, Params};
 use crate::problem::Problem;
+
+/// The highest privacy level.
+const MOST_PRIVACY: i16 = 3;
+/// The form of language tags, as the contract has it; [`is_language_tag`] checks it.
+const LANGUAGE_TAG: &str = "^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$";
 
 /// The routes.
 pub(super) fn router() -> Router<App> {
     Router::new().route("/patients", get(list)).route("/patients/{id}", get(one).patch(change))
 }
 
+/// What the contract says of them.
+pub(super) fn contract() -> Vec<Operation> {
+    let identifier = kinds::like("^.+$", 500, "https://clinic.example.org/mrn|4711");
+    let change = Body::new("PatientChange", json!({"zone": "Europe/Berlin", "privacy_level": 1}))
+        .optional("zone", kinds::zone(), "Where the patient is; null: as the organization.")
+        .optional("locale", kinds::like(LANGUAGE_TAG, 35, "pt-BR"), "The language of mail.")
+        .optional("email", kinds::email(), "Another address is not verified yet.")
+        .set("privacy_level", kinds::number(0..=MOST_PRIVACY.into()), "How much mail may say; 3 names the medicine.")
+        .set("medicine_opt_in", kinds::flag(), "The patient wants the medicine named.")
+        .set("active", kinds::flag(), "Is treated here.")
+        .set("deceased", kinds::flag(), "Has died: nothing is sent any more.");
+    vec![
+        Operation::new("GET", "/v1/patients", "Lists patients")
+            .query("identifier", identifier.about("`system|value`, `|value`, `value` or `system|`."))
+            .query("name", kinds::text(200).about("A part of the name."))
+            .lists::<Shown>("A page of patients, by id.", example()),
+        Operation::new("GET", "/v1/patients/{id}", "Shows a patient").shows_version::<Shown>("The patient.", example()),
+        Operation::new("PATCH", "/v1/patients/{id}", "Changes a patient")
+            .detail("A field that is left out stays as it is. Where zone or state change, doses are planned anew.")
+            .if_match()
+            .body(change)
+            .shows_version::<Shown>("The patient as it is now.", example()),
+    ]
+}
+
+fn example() -> Value {
+    json!({
+        "id": PATIENT, "identifiers": [{"system": "https://clinic.example.org/mrn", "value": "4711"}], "given_name": "Amina",
+        "family_name": "Castellan", "birth_date": "1961-04-12", "email": "amina.castellan@example.org", "email_verified": true,
+        "phone": null, "zone": "Europe/Berlin", "locale": "en", "privacy_level": 1, "medicine_opt_in_at": null, "active": true,
+        "deceased": false, "created_at": BEFORE, "updated_at": BEFORE, "version": 1,
+    })
+}
+
 /// An identifier, as it is shown.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Identifier {
     system: Option<String>,
     value: String,
@@ -44,7 +86,8 @@ pub(super) fn identifiers_of(all: &mut Vec<IdentifierRow>, subject: Uuid) -> Vec
 }
 
 /// A patient, as it is shown.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Patient)]
 struct Shown {
     id: PersonId,
     identifiers: Vec<Identifier>,
@@ -141,8 +184,8 @@ impl Change {
             read.map_err(|error| fields.wrong("email", error.to_string())).ok()
         });
         let privacy_level = fields.set::<i16>("privacy_level");
-        if privacy_level.is_some_and(|level| !(0..=3).contains(&level)) {
-            fields.wrong("privacy_level", "must be 0 to 3");
+        if privacy_level.is_some_and(|level| !(0..=MOST_PRIVACY).contains(&level)) {
+            fields.wrong("privacy_level", format!("must be 0 to {MOST_PRIVACY}"));
         }
         let change = Self {
             zone,

@@ -13,16 +13,23 @@ use pulsecal_core::store::people::{self, IdentifierRow};
 use pulsecal_core::store::prescriptions::{self, Prescription, PrescriptionFilter};
 use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
+use utoipa::openapi::Object;
 use uuid::Uuid;
 
 use super::patients::{Identifier, identifiers_of};
 use super::{created, identifier, plan_at, plan_soon, timing, versioned};
 use crate::access::{Tenant, Writer};
 use crate::app::App;
+use crate::contract::examples::{BEFORE, DOCTOR, PATIENT, PRESCRIPTION};
+use crate::contract::{Body, Kind, Operation, kinds};
 use crate::fields::{Fields, JsonBody, check_version, if_match};
 use crate::paging::{self, Wanted};
 use crate::params::{Id, Params};
 use crate::problem::Problem;
+
+/// The longest medicine and dosage, in characters.
+const LENGTH: usize = 500;
 
 /// The routes.
 pub(super) fn router() -> Router<App> {
@@ -32,8 +39,52 @@ pub(super) fn router() -> Router<App> {
         .route("/prescriptions/{id}/stop", post(stop))
 }
 
+/// What the contract says of them.
+pub(super) fn contract() -> Vec<Operation> {
+    let new = json!({
+        "patient_id": PATIENT, "prescriber_id": DOCTOR, "medicine": "Examplomycin 250 mg", "dosage": "1 tablet", "timing": timing::example(),
+    });
+    let new = Body::new("NewPrescription", new)
+        .required("patient_id", kinds::id(), "Whose; a patient of the organization.")
+        .optional("prescriber_id", kinds::id(), "A doctor or nurse of the organization.")
+        .required("medicine", kinds::text(LENGTH), "The medicine.")
+        .optional("dosage", kinds::text_or_empty(LENGTH), "How it is taken, in words.")
+        .other("timing", timing::or_null(), false);
+    let identifier = kinds::like("^.+$", 500, "https://clinic.example.org/rx|0815");
+    vec![
+        Operation::new("GET", "/v1/prescriptions", "Lists prescriptions")
+            .query("patient", kinds::id().about("Of this patient."))
+            .query("identifier", identifier.about("`system|value`, `|value`, `value` or `system|`."))
+            .query("status", status().about("In this status."))
+            .lists::<Shown>("A page of prescriptions, by id.", example()),
+        Operation::new("POST", "/v1/prescriptions", "Writes a prescription")
+            .body(new)
+            .schema("Timing", timing::schema())
+            .creates::<Shown>("The prescription.", example()),
+        Operation::new("GET", "/v1/prescriptions/{id}", "Shows a prescription")
+            .shows_version::<Shown>("The prescription.", example()),
+        Operation::new("POST", "/v1/prescriptions/{id}/stop", "Stops a prescription")
+            .detail("Its coming doses go, and no message about it leaves any more. Stopping twice changes nothing.")
+            .if_match()
+            .fails([Problem::conflict("The prescription is completed already.")])
+            .shows_version::<Shown>("The prescription as it is now.", example()),
+    ]
+}
+
+fn example() -> Value {
+    json!({
+        "id": PRESCRIPTION, "identifiers": [], "patient_id": PATIENT, "prescriber_id": DOCTOR, "medicine": "Examplomycin 250 mg",
+        "dosage": "1 tablet", "timing": timing::example(), "status": "active", "created_at": BEFORE, "updated_at": BEFORE, "version": 1,
+    })
+}
+
+fn status() -> Object {
+    kinds::one_of(&prescriptions::STATUSES)
+}
+
 /// A prescription, as it is shown.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Prescription)]
 struct Shown {
     id: PrescriptionId,
     identifiers: Vec<Identifier>,
@@ -41,7 +92,9 @@ struct Shown {
     prescriber_id: Option<PersonId>,
     medicine: String,
     dosage: String,
+    #[schema(schema_with = timing::or_null)]
     timing: Option<Value>,
+    #[schema(schema_with = status)]
     status: String,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
@@ -109,9 +162,9 @@ impl NewPrescription {
         let patient = fields.required("patient_id");
         let prescriber = fields.optional("prescriber_id");
         let medicine = fields.required::<String>("medicine");
-        fields.check_length("medicine", medicine.as_deref(), 500);
+        fields.check_length("medicine", medicine.as_deref(), LENGTH);
         let dosage = fields.optional::<String>("dosage");
-        fields.check_length("dosage", dosage.as_deref().filter(|text| !text.is_empty()), 500);
+        fields.check_length("dosage", dosage.as_deref().filter(|text| !text.is_empty()), LENGTH);
         let timing = fields.optional::<Timing>("timing");
         if let Some(timing) = &timing {
             timing::check(&mut fields, timing);

@@ -13,11 +13,15 @@ use pulsecal_core::store::reminders::{self, Reminder, ReminderFilter};
 use pulsecal_core::time::Zone;
 use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
+use utoipa::openapi::Object;
 use uuid::Uuid;
 
 use super::{created, plan_at, plan_soon, timing, versioned};
 use crate::access::{Tenant, Writer};
 use crate::app::App;
+use crate::contract::examples::{BEFORE, PATIENT, PRESCRIPTION, REMINDER};
+use crate::contract::{Body, Kind, Operation, kinds};
 use crate::fields::{Fields, JsonBody, check_version, if_match};
 use crate::paging::{self, Wanted};
 use crate::params::{Id, Params};
@@ -28,6 +32,9 @@ const MOST_NUDGES: usize = 10;
 /// The longest window of one dose, in seconds: a day.
 const LONGEST_WINDOW: i32 = 86_400;
 
+/// The longest least time between two doses, in seconds.
+const MOST_SECONDS: i64 = i32::MAX as i64;
+
 /// The routes.
 pub(super) fn router() -> Router<App> {
     Router::new()
@@ -35,13 +42,77 @@ pub(super) fn router() -> Router<App> {
         .route("/medication-reminders/{id}", get(one).patch(change))
 }
 
+/// What the contract says of them.
+pub(super) fn contract() -> Vec<Operation> {
+    let new = json!({"prescription_id": PRESCRIPTION, "timing": timing::example(), "meaning": "wall_clock"});
+    let new = Body::new("NewMedicationReminder", new)
+        .required("prescription_id", kinds::id(), "Of this prescription, which is active.")
+        .other("timing", timing::named(), true)
+        .required("meaning", meaning(), "What its times mean when the patient travels or clocks change.");
+    let change = Body::new("MedicationReminderChange", json!({"active": false}))
+        .other("timing", timing::named(), false)
+        .set("meaning", meaning(), "What its times mean when the patient travels or clocks change.");
+    vec![
+        Operation::new("GET", "/v1/medication-reminders", "Lists reminders")
+            .query("patient", kinds::id().about("Of this patient."))
+            .query("prescription", kinds::id().about("Of this prescription."))
+            .query("active", kinds::flag().about("Those that are active, or those that are not."))
+            .lists::<Shown>("A page of reminders, by id.", example()),
+        Operation::new("POST", "/v1/medication-reminders", "Sets a reminder")
+            .detail("Its doses are planned as soon as it is on record.")
+            .body(common(new))
+            .fails([Problem::conflict("The prescription is stopped: nothing is to be reminded of.")])
+            .creates::<Shown>("The reminder.", example()),
+        Operation::new("GET", "/v1/medication-reminders/{id}", "Shows a reminder")
+            .shows_version::<Shown>("The reminder.", example()),
+        Operation::new("PATCH", "/v1/medication-reminders/{id}", "Changes a reminder")
+            .detail("A field that is left out stays as it is. Its doses are planned anew.")
+            .if_match()
+            .body(common(change))
+            .shows_version::<Shown>("The reminder as it is now.", example()),
+    ]
+}
+
+/// The fields that a new reminder and a change have in common.
+fn common(body: Body) -> Body {
+    let nudges = kinds::list(kinds::number(1..=(LONGEST_WINDOW - 1).into()), 0..=MOST_NUDGES);
+    body.optional("home_zone", kinds::zone(), "The zone of its times, where the meaning is home_zone.")
+        .set("min_interval_seconds", kinds::number(0..=MOST_SECONDS), "Doses are never closer than so many seconds.")
+        .set(
+            "nudge_after_seconds",
+            nudges.build(),
+            "After so many seconds each it is reminded again; rising, within the window.",
+        )
+        .set(
+            "window_seconds",
+            kinds::number(1..=LONGEST_WINDOW.into()),
+            "So many seconds after it fell due a dose is missed.",
+        )
+        .set("active", kinds::flag(), "Whether doses are reminded of.")
+}
+
+fn meaning() -> Object {
+    kinds::one_of(&[TimeMeaning::WallClock, TimeMeaning::Elapsed, TimeMeaning::HomeZone].map(word))
+}
+
+fn example() -> Value {
+    json!({
+        "id": REMINDER, "prescription_id": PRESCRIPTION, "patient_id": PATIENT, "timing": timing::example(), "meaning": "wall_clock",
+        "home_zone": null, "min_interval_seconds": 0, "nudge_after_seconds": [900, 1800], "window_seconds": 3600, "active": true,
+        "planned_through": null, "planned_zone": null, "created_at": BEFORE, "updated_at": BEFORE, "version": 1,
+    })
+}
+
 /// A reminder, as it is shown.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = MedicationReminder)]
 struct Shown {
     id: ReminderId,
     prescription_id: PrescriptionId,
     patient_id: PersonId,
+    #[schema(schema_with = timing::named)]
     timing: Value,
+    #[schema(schema_with = meaning)]
     meaning: String,
     home_zone: Option<String>,
     min_interval_seconds: i32,

@@ -1,9 +1,68 @@
 //! Timings in requests: read by their type, then checked as the planner reads them.
 
 use chrono::TimeDelta;
-use pulsecal_core::doses::{FieldProblem, TimeMeaning, Timing, validate, validate_rule};
+use pulsecal_core::doses::{FieldProblem, MAX_DAYS, MAX_HOURS, TimeMeaning, Timing, YEARS, validate, validate_rule};
+use serde_json::{Value, json};
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
+use utoipa::openapi::{Object, RefOr};
 
+use crate::contract::{Body, Kind, kinds};
 use crate::fields::Fields;
+
+/// The schema of timings, in requests and answers.
+pub(super) fn schema() -> Schema {
+    let times = kinds::list(kinds::time_of_day(), 1..=1440).build();
+    let times_of_day = tagged("kind", "times_of_day")
+        .required("times", times, "Local times, at least one.")
+        .other("days", days(), true)
+        .required("start", day(), "The first local day.")
+        .optional("end", day(), "The last local day; null: open-ended.");
+    let every_hours = tagged("kind", "every_hours")
+        .required("hours", kinds::number(1..=MAX_HOURS.into()), "Hours between two doses.")
+        .required("start", day(), "The first local day.")
+        .required("first", kinds::time_of_day(), "The local time of the first dose.")
+        .optional("end", day(), "The last local day; null: open-ended.");
+    let as_needed = tagged("kind", "as_needed");
+    let one = OneOfBuilder::new().description(Some("When a medicine is taken."));
+    one.item(times_of_day.object()).item(every_hours.object()).item(as_needed.object()).into()
+}
+
+fn days() -> Schema {
+    let weekdays = kinds::list(kinds::one_of(&["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]), 1..=7);
+    let on = tagged("every", "weekdays").required("on", weekdays.unique_items(true).build(), "The weekdays.");
+    let nth = tagged("every", "nth_day");
+    let nth = nth.required("n", kinds::number(1..=MAX_DAYS.into()), "Days between two days with doses.");
+    let one = OneOfBuilder::new().description(Some("The days on which the times hold."));
+    one.item(tagged("every", "day").object()).item(on.object()).item(nth.object()).into()
+}
+
+/// An object of the kind that this field names.
+fn tagged(field: &str, word: &str) -> Body {
+    Body::new("", Value::Null).required(field, kinds::one_of(&[word]), "Which kind this is.")
+}
+
+/// A day on which a plan may start or end.
+fn day() -> Object {
+    let (from, to) = (YEARS.start(), YEARS.end());
+    kinds::day().about(&format!("In the years {from} to {to}."))
+}
+
+/// A reference to [`schema`].
+pub(super) fn named() -> RefOr<Schema> {
+    crate::contract::named("Timing")
+}
+
+/// The same, or null.
+pub(super) fn or_null() -> RefOr<Schema> {
+    OneOfBuilder::new().item(ObjectBuilder::new().schema_type(Type::Null)).item(named()).into()
+}
+
+/// A timing for examples.
+pub(super) fn example() -> Value {
+    json!({
+        "kind": "times_of_day", "times": ["08:00:00", "20:00:00"], "days": {"every": "day"}, "start": "2026-12-01", "end": null,
+    })
+}
 
 /// Checks a timing by itself.
 pub(super) fn check(fields: &mut Fields, timing: &Timing) {

@@ -8,7 +8,7 @@ pub mod planner;
 pub mod timing;
 
 pub use plan::{
-    FieldProblem, PlanChange, PlanError, PlanRule, Planned, Shift, nominal_min_gap, occurrences, replan, resume,
-    validate, validate_rule,
+    FieldProblem, MAX_DAYS, MAX_HOURS, PlanChange, PlanError, PlanRule, Planned, Shift, YEARS, nominal_min_gap,
+    occurrences, replan, resume, validate, validate_rule,
 };
 pub use timing::{Days, TimeMeaning, Timing};

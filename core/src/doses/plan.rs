@@ -24,7 +24,7 @@ mod replan;
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
-pub use check::{FieldProblem, nominal_min_gap, validate, validate_rule};
+pub use check::{FieldProblem, MAX_DAYS, MAX_HOURS, YEARS, nominal_min_gap, validate, validate_rule};
 pub use replan::{PlanChange, replan};
 
 use super::timing::{TimeMeaning, Timing};

@@ -23,7 +23,8 @@ pub enum Kind {
 macro_rules! columns {
     ($($(#[$doc:meta])* $name:ident = $text:literal, $kind:ident, $width:literal;)+) => {
         /// A column of the appointments report.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
+        #[schema(as = ExportColumn)]
         pub enum Column {
             $($(#[$doc])* #[serde(rename = $text)] $name,)+
         }

@@ -4,14 +4,16 @@ use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Column;
 use crate::ids::PersonId;
 use crate::time::Zone;
 
 /// What an export is to hold. Stored with it; ids, words and times only.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ExportSpec)]
 pub struct Spec {
     /// The kind of file.
     pub format: Format,
@@ -20,6 +22,7 @@ pub struct Spec {
     /// Which rows.
     pub filters: Filters,
     /// The zone in which instants are shown.
+    #[schema(value_type = String)]
     pub zone: Zone,
     /// How a CSV file is written.
     #[serde(default)]
@@ -27,8 +30,9 @@ pub struct Spec {
 }
 
 /// A kind of file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = ExportFormat)]
 pub enum Format {
     /// Comma-separated values, RFC 4180.
     Csv,
@@ -81,8 +85,9 @@ impl FromStr for Format {
 }
 
 /// Which rows. What is none does not matter.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ExportFilters)]
 pub struct Filters {
     /// Visits that begin at this instant or later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -111,7 +116,7 @@ impl States {
 }
 
 /// How a CSV file is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CsvOptions {
     /// Begins with a byte order mark, by which Excel knows UTF-8.
@@ -136,7 +141,7 @@ impl Default for CsvOptions {
 }
 
 /// What stands between cells.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Delimiter {
     /// `,`

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 /// Longest address that fits an SMTP path (RFC 5321 4.5.3.1.3, less the angle brackets), in octets.
-const MAX_ADDRESS_OCTETS: usize = 254;
+pub const MAX_ADDRESS_OCTETS: usize = 254;
 /// Longest display name, in characters. Longer ones are cut.
 const MAX_NAME_CHARS: usize = 80;
 

@@ -17,7 +17,7 @@ mod visit_view;
 mod vtimezone;
 mod wording;
 
-pub use address::{AddressError, DisplayName, EmailAddress, MessageId};
+pub use address::{AddressError, DisplayName, EmailAddress, MAX_ADDRESS_OCTETS, MessageId};
 pub use calendar::{CalendarPart, Invitation, Method};
 pub use dose_view::{
     DoseAnswer, DoseAnsweredView, DoseChoice, DoseFacts, DoseForm, DoseMailView, DosePageView, ReminderStep,

@@ -14,7 +14,8 @@ pub const MESSAGE_STATES: [&str; 6] = ["planned", "sending", "sent", "uncertain"
 pub const JOB_STATES: [&str; 7] = ["scheduled", "ready", "running", "done", "dead", "cancelled", "expired"];
 
 /// A message of the log, without the address and the words of the server.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Message)]
 pub struct MessageLine {
     /// The message.
     pub id: MessageRowId,
@@ -89,7 +90,8 @@ pub async fn messages(
 }
 
 /// A job of an organization.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Job)]
 pub struct OrgJob {
     /// The job.
     pub id: JobId,

@@ -33,6 +33,11 @@ impl Zone {
     /// Coordinated universal time.
     pub const UTC: Self = Self(Tz::UTC);
 
+    /// The length of the longest name.
+    pub fn longest_name() -> usize {
+        chrono_tz::TZ_VARIANTS.iter().map(|tz| tz.name().len()).max().unwrap_or_default()
+    }
+
     /// The IANA name, as it was given.
     pub fn name(self) -> &'static str {
         self.0.name()

@@ -1,6 +1,7 @@
 //! The house rules that a program can check: who may import whom, where SQL stands, what the environment is called, and
 //! that the database keeps tenants apart and can be taken back.
 
+mod contract;
 mod fences;
 mod history;
 mod migrations;

@@ -6,13 +6,13 @@ use super::pattern::Pattern;
 use crate::doses::timing::{Days, TimeMeaning, Timing};
 
 /// The longest interval between two doses of an elapsed plan: 30 days.
-const MAX_HOURS: u16 = 720;
+pub const MAX_HOURS: u16 = 720;
 
 /// The most days between two days with doses.
-const MAX_DAYS: u16 = 366;
+pub const MAX_DAYS: u16 = 366;
 
 /// Years in which a plan may start or end.
-const YEARS: std::ops::RangeInclusive<i32> = 1970..=2200;
+pub const YEARS: std::ops::RangeInclusive<i32> = 1970..=2200;
 
 /// Something wrong with one field of what was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
