@@ -4,10 +4,13 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, OptionalFromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
+use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::app::BODY_LIMIT;
+use crate::json::Unambiguous;
+use crate::params::{WRONG_YEAR, is_in_years};
 use crate::problem::{FieldError, Problem};
 
 /// The longest part of a message about somebody's input, in characters.
@@ -73,7 +76,7 @@ impl JsonBody {
     pub(crate) fn fields(self) -> Result<Fields, Problem> {
         let text = std::str::from_utf8(&self.0).map_err(|_| Problem::unreadable("The body is not valid UTF-8."))?;
         // Bounded in depth by serde_json, in length by BODY_LIMIT.
-        let value: Value = serde_json::from_str(text)
+        let Unambiguous(value) = serde_json::from_str(text)
             .map_err(|error| Problem::unreadable(format!("The body is not valid JSON: {error}.")))?;
         let Value::Object(map) = value else {
             return Err(Problem::unreadable("The body must be a JSON object."));
@@ -160,6 +163,16 @@ impl Fields {
         }
     }
 
+    /// A field that is an instant in the years that calendars of people know.
+    pub(crate) fn instant(&mut self, name: &str) -> Option<DateTime<Utc>> {
+        let at: DateTime<Utc> = self.optional(name)?;
+        if is_in_years(at) {
+            return Some(at);
+        }
+        self.wrong(name, WRONG_YEAR);
+        None
+    }
+
     /// A field of a change that cannot go.
     pub(crate) fn set<T: DeserializeOwned>(&mut self, name: &str) -> Option<T> {
         self.know(name);
@@ -202,6 +215,11 @@ impl Fields {
             format!("is not a field of this request, which has {}", known.join(", "))
         };
         self.errors.push(FieldError { field: name.chars().take(MESSAGE_LIMIT).collect(), message });
+    }
+
+    /// A field as it was given, without taking it.
+    pub(crate) fn given(&self, name: &str) -> Option<&Value> {
+        self.map.get(name)
     }
 
     /// Something wrong with this field is on record.

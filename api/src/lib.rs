@@ -7,6 +7,7 @@ mod exports;
 mod fields;
 mod health;
 mod idempotency;
+mod json;
 mod layers;
 mod limits;
 mod pages;

@@ -3,11 +3,22 @@
 use std::convert::Infallible;
 use std::str::FromStr;
 
-use axum::extract::{FromRequestParts, Path};
+use axum::extract::{FromRequestParts, MatchedPath, Path};
 use axum::http::request::Parts;
 use chrono::{DateTime, Datelike, Utc};
 
 use crate::problem::{FieldError, Problem};
+
+/// The longest parameter, in characters.
+pub(crate) const LONGEST: usize = 500;
+
+/// Whether an instant is one that people and databases can mean.
+pub(crate) fn is_in_years(at: DateTime<Utc>) -> bool {
+    (1900..=9999).contains(&at.year())
+}
+
+/// What is wrong with one that is not.
+pub(crate) const WRONG_YEAR: &str = "must be in the years 1900 to 9999";
 
 /// The id in a path. One that is none is simply not found.
 pub(crate) struct Id<T>(pub(crate) T);
@@ -34,15 +45,24 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self::of(parts.uri.query().unwrap_or_default()))
+        let query = parts.uri.query().unwrap_or_default();
+        let programs = parts.extensions.get::<MatchedPath>().is_some_and(|path| path.as_str().starts_with("/v1/"));
+        Ok(if programs { Self::of(query) } else { Self::of_form(query) })
     }
 }
 
 impl Params {
-    /// Reads a query. An empty parameter counts as absent.
+    /// Reads a query. A parameter that is empty is wrong: left out of a filter, it would show what nobody asked for.
     pub(crate) fn of(query: &str) -> Self {
         let pairs = url::form_urlencoded::parse(query.as_bytes());
         let pairs = pairs.map(|(name, value)| (name.into_owned(), value.into_owned()));
+        Self { pairs: pairs.collect(), known: Vec::new(), errors: Vec::new() }
+    }
+
+    /// Reads the query of a form, which sends every field: one that is empty counts as absent.
+    fn of_form(query: &str) -> Self {
+        let Self { pairs, .. } = Self::of(query);
+        let pairs = pairs.into_iter();
         Self { pairs: pairs.filter(|(_, value)| !value.is_empty()).collect(), known: Vec::new(), errors: Vec::new() }
     }
 
@@ -50,12 +70,14 @@ impl Params {
     pub(crate) fn text(&mut self, name: &str) -> Option<String> {
         self.known.push(name.to_owned());
         let mut found = None;
-        let (mut twice, mut odd) = (false, false);
+        let (mut twice, mut odd, mut empty, mut long) = (false, false, false, false);
         self.pairs.retain(|(given, value)| {
             let this = given == name;
             if this {
                 twice |= found.is_some();
                 odd |= value.contains(['\0', '\u{fffd}']);
+                empty |= value.is_empty();
+                long |= value.chars().count() > LONGEST;
                 found = Some(value.clone());
             }
             !this
@@ -66,7 +88,13 @@ impl Params {
         if odd {
             self.wrong(name, "must be UTF-8 without the character U+0000");
         }
-        found.filter(|_| !twice && !odd)
+        if empty {
+            self.wrong(name, "must not be empty; leave it out");
+        }
+        if long {
+            self.wrong(name, format!("must have {LONGEST} characters at most"));
+        }
+        found.filter(|_| !twice && !odd && !empty && !long)
     }
 
     /// A parameter that is read by its type.
@@ -96,9 +124,9 @@ impl Params {
         let text = self.text(name)?.replace(' ', "+");
         let read = DateTime::parse_from_rfc3339(&text).map(|at| at.with_timezone(&Utc));
         match read {
-            Ok(at) if (1900..=9999).contains(&at.year()) => Some(at),
+            Ok(at) if is_in_years(at) => Some(at),
             Ok(_) => {
-                self.wrong(name, "must be in the years 1900 to 9999");
+                self.wrong(name, WRONG_YEAR);
                 None
             }
             Err(_) => {
@@ -141,7 +169,11 @@ mod tests {
         assert_eq!(params.one_of("f", &["even"]), None);
         assert_eq!(params.instant("h").map(|at| at.timestamp()), Some(1_774_746_000));
         let named: Vec<_> = params.errors.iter().map(|error| error.field.as_str()).collect();
-        assert_eq!(named, ["b", "c", "d", "e", "f"]);
+        assert_eq!(named, ["b", "c", "d", "e", "g", "f"]);
+        let long = "x".repeat(LONGEST + 1);
+        assert!(Params::of(&format!("a={long}")).text("a").is_none());
+        assert_eq!(Params::of_form("g=&a=1").text("g"), None);
+        assert!(Params::of_form("g=").finish().is_ok());
         assert!(Params::of("unknown=1").finish().is_err());
         assert!(Params::of("").finish().is_ok());
     }

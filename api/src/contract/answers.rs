@@ -162,7 +162,7 @@ pub(super) fn headers() -> impl Iterator<Item = (&'static str, Header)> {
 pub(super) fn problem_schema(every: &[Problem]) -> Schema {
     let urns: Vec<String> = every.iter().map(urn).collect();
     let wrong = ObjectBuilder::new()
-        .property("field", text(400))
+        .property("field", ObjectBuilder::new().schema_type(Type::String))
         .property("message", text(2000))
         .required("field")
         .required("message")

@@ -78,7 +78,9 @@ pub(crate) fn time_of_day() -> Object {
 
 /// A time zone, by its IANA name.
 pub(crate) fn zone() -> Object {
-    like("^[A-Za-z0-9_+/-]+$", Zone::longest_name(), "Europe/Berlin")
+    let mut zone = like("^[A-Za-z0-9_+/-]+$", Zone::longest_name(), "Europe/Berlin");
+    zone.format = Some(SchemaFormat::Custom("time-zone".to_owned()));
+    zone
 }
 
 /// A list.

@@ -300,7 +300,12 @@ fn header_kind(name: &str) -> Object {
             let about = "The same request with the same key is done once, and answered alike for a day.";
             kinds::like("^[!-~]{1,255}$", 255, "8e03978e-40d5-43e8-bc93-6894a57f9324").about(about)
         }
-        "Range" => kinds::like("^bytes=[0-9]*-[0-9]*$", 60, "bytes=0-99").about("The part of the file that is wanted."),
+        "Range" => {
+            let about = "The part of the file that is wanted; what is no range gets all of it.";
+            let mut range = ObjectBuilder::new().schema_type(Type::String).build().about(about);
+            range.examples = vec![json!("bytes=0-99")];
+            range
+        }
         _ => ObjectBuilder::new().schema_type(Type::String).examples([json!("")]).build(),
     }
 }

@@ -4,6 +4,7 @@
 pub(crate) mod ask;
 mod download;
 mod live;
+pub(crate) mod schema;
 mod view;
 
 pub(crate) use ask::{Asked, ask, cancel};

@@ -1,13 +1,15 @@
 //! An export, as its owner reads it.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use pulsecal_core::exports::Spec;
+use pulsecal_core::exports::{Column, CsvOptions, Filters, Format};
 use pulsecal_core::ids::ExportId;
 use pulsecal_core::links::ExportLink;
 use pulsecal_core::store::exports::Export;
+use pulsecal_core::time::Zone;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::schema;
 use crate::app::App;
 
 /// A link to a file is good for so long; each look at the export gives a new one.
@@ -19,8 +21,16 @@ const LINK: TimeDelta = TimeDelta::minutes(10);
 pub(crate) struct ExportView {
     pub(crate) id: ExportId,
     report: &'static str,
-    #[serde(flatten)]
-    spec: Spec,
+    #[schema(schema_with = schema::format)]
+    format: Format,
+    #[schema(schema_with = schema::columns)]
+    columns: Vec<Column>,
+    #[schema(schema_with = schema::filters)]
+    filters: Filters,
+    #[schema(value_type = String)]
+    zone: Zone,
+    #[schema(schema_with = schema::csv)]
+    csv: CsvOptions,
     pub(crate) state: String,
     pub(crate) progress: ProgressView,
     /// The moment that the rows show.
@@ -84,7 +94,11 @@ pub(crate) fn view(app: &App, export: Export) -> ExportView {
         rows: ready.then_some(export.rows_done),
         size: ready.then_some(export.bytes),
         download: ready.then(|| DownloadView { url: app.ctx.links.export_file(link, until), expires_at: until }),
-        spec: export.spec,
+        format: export.spec.format,
+        columns: export.spec.columns,
+        filters: export.spec.filters,
+        zone: export.spec.zone,
+        csv: export.spec.csv,
         state: export.state,
         as_of: export.as_of,
         sha256: export.sha256,

@@ -24,7 +24,7 @@ use crate::contract::examples::{APPOINTMENT, BEFORE, DOCTOR, PATIENT};
 use crate::contract::{Body, Kind, Operation, kinds};
 use crate::fields::{Fields, JsonBody, if_match};
 use crate::paging::{self, StartsAfter, Wanted};
-use crate::params::{Id, Params};
+use crate::params::{Id, Params, WRONG_YEAR, is_in_years};
 use crate::problem::Problem;
 
 /// Visits are booked so far ahead at most.
@@ -282,6 +282,8 @@ impl Said {
         for (name, at) in [("starts_at", said.starts_at), ("ends_at", said.ends_at)] {
             if at.is_some_and(|at| at.second() != 0 || at.nanosecond() != 0) {
                 fields.wrong(name, "must be a whole minute");
+            } else if at.is_some_and(|at| !is_in_years(at)) {
+                fields.wrong(name, WRONG_YEAR);
             } else if at.is_some_and(|at| at > now + FARTHEST) {
                 fields.wrong(name, "is too far ahead: five years at most");
             }

@@ -16,7 +16,7 @@ use crate::access::{Tenant, Writer};
 use crate::app::App;
 use crate::contract::examples::{BEFORE, DOCTOR, EXPORT};
 use crate::contract::{Body, Operation, kinds};
-use crate::exports::{self, Asked, ExportView, view};
+use crate::exports::{self, Asked, ExportView, schema, view};
 use crate::fields::{Fields, JsonBody};
 use crate::paging::{self, Wanted};
 use crate::params::{Id, Params};
@@ -36,31 +36,18 @@ pub(super) fn router() -> Router<App> {
 
 /// What the contract says of them.
 pub(super) fn contract() -> Vec<Operation> {
-    let columns: Vec<&str> = Column::ALL.iter().map(|column| column.as_str()).collect();
-    let columns = kinds::list(kinds::one_of(&columns), 1..=Column::ALL.len()).unique_items(true).build();
-    let status = kinds::list(kinds::one_of(&States::ALL), 0..=States::ALL.len()).build();
-    let filters = Body::new("", Value::Null)
-        .optional("from", kinds::instant(), "Visits that begin at this instant or later.")
-        .optional("to", kinds::instant(), "Visits that begin before this instant.")
-        .optional("doctor", kinds::id(), "Of this doctor.")
-        .optional("patient", kinds::id(), "Of this patient.")
-        .optional("status", status, "With one of these statuses; none: with any.");
-    let csv = Body::new("", Value::Null)
-        .optional("bom", kinds::flag(), "Begins with a byte order mark, by which Excel knows UTF-8.")
-        .optional("delimiter", kinds::one_of(&["comma", "semicolon", "tab"]), "What stands between cells.")
-        .optional("guard", kinds::flag(), "Takes from cells that a spreadsheet would run as a formula their power.");
     let new = json!({"format": "csv", "filters": {"doctor": DOCTOR}, "zone": "Europe/Berlin"});
     let new = Body::new("NewExport", new)
         .optional("report", kinds::one_of(&["appointments"]), "Rows of what.")
-        .required("format", kinds::one_of(&Format::ALL.map(Format::as_str)), "The kind of file.")
-        .optional("columns", columns, "Which columns, in which order.")
-        .optional("filters", filters.object(), "Which rows.")
+        .required("format", schema::format(), "The kind of file.")
+        .optional("columns", schema::columns(), "Which columns, in which order.")
+        .optional("filters", schema::filters(), "Which rows.")
         .optional(
             "zone",
             kinds::zone(),
             "The zone in which instants are shown; the organization's when nothing is said.",
         )
-        .optional("csv", csv.object(), "How a CSV file is written.");
+        .optional("csv", schema::csv(), "How a CSV file is written.");
     vec![
         Operation::new("GET", "/v1/exports", "Lists one's own exports")
             .lists::<ExportView>("A page of exports, newest first.", example()),
@@ -212,12 +199,15 @@ fn columns(fields: &mut Fields) -> Vec<Column> {
 fn filters(fields: &mut Fields) -> Filters {
     let mut given = fields.object("filters");
     let filters = Filters {
-        from: given.optional("from"),
-        to: given.optional("to"),
+        from: given.instant("from"),
+        to: given.instant("to"),
         doctor: given.optional::<PersonId>("doctor"),
         patient: given.optional::<PersonId>("patient"),
         status: given.optional("status").unwrap_or_default(),
     };
+    if filters.status.len() > schema::MOST_STATUSES {
+        given.wrong("status", format!("must be {} at most", schema::MOST_STATUSES));
+    }
     if filters.status.iter().any(|status| !States::ALL.contains(&status.as_str())) {
         given.wrong("status", format!("must be among {}", States::ALL.join(", ")));
     }

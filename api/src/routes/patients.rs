@@ -24,7 +24,7 @@ use crate::contract::examples::{BEFORE, PATIENT};
 use crate::contract::{Body, Kind, Operation, kinds};
 use crate::fields::{Fields, JsonBody, check_version, if_match};
 use crate::paging::{self, Wanted};
-use crate::params::{Id, Params};
+use crate::params::{Id, LONGEST, Params};
 use crate::problem::Problem;
 
 /// The highest privacy level.
@@ -39,7 +39,7 @@ pub(super) fn router() -> Router<App> {
 
 /// What the contract says of them.
 pub(super) fn contract() -> Vec<Operation> {
-    let identifier = kinds::like("^.+$", 500, "https://clinic.example.org/mrn|4711");
+    let identifier = kinds::like("^.+$", LONGEST, "https://clinic.example.org/mrn|4711");
     let change = Body::new("PatientChange", json!({"zone": "Europe/Berlin", "privacy_level": 1}))
         .optional("zone", kinds::zone(), "Where the patient is; null: as the organization.")
         .optional("locale", kinds::like(LANGUAGE_TAG, 35, "pt-BR"), "The language of mail.")
@@ -51,7 +51,7 @@ pub(super) fn contract() -> Vec<Operation> {
     vec![
         Operation::new("GET", "/v1/patients", "Lists patients")
             .query("identifier", identifier.about("`system|value`, `|value`, `value` or `system|`."))
-            .query("name", kinds::text(200).about("A part of the name."))
+            .query("name", kinds::text(LONGEST).about("A part of the name."))
             .lists::<Shown>("A page of patients, by id.", example()),
         Operation::new("GET", "/v1/patients/{id}", "Shows a patient").shows_version::<Shown>("The patient.", example()),
         Operation::new("PATCH", "/v1/patients/{id}", "Changes a patient")

@@ -25,7 +25,7 @@ use crate::contract::examples::{BEFORE, DOCTOR, PATIENT, PRESCRIPTION};
 use crate::contract::{Body, Kind, Operation, kinds};
 use crate::fields::{Fields, JsonBody, check_version, if_match};
 use crate::paging::{self, Wanted};
-use crate::params::{Id, Params};
+use crate::params::{Id, LONGEST, Params};
 use crate::problem::Problem;
 
 /// The longest medicine and dosage, in characters.
@@ -50,7 +50,7 @@ pub(super) fn contract() -> Vec<Operation> {
         .required("medicine", kinds::text(LENGTH), "The medicine.")
         .optional("dosage", kinds::text_or_empty(LENGTH), "How it is taken, in words.")
         .other("timing", timing::or_null(), false);
-    let identifier = kinds::like("^.+$", 500, "https://clinic.example.org/rx|0815");
+    let identifier = kinds::like("^.+$", LONGEST, "https://clinic.example.org/rx|0815");
     vec![
         Operation::new("GET", "/v1/prescriptions", "Lists prescriptions")
             .query("patient", kinds::id().about("Of this patient."))
@@ -165,6 +165,7 @@ impl NewPrescription {
         fields.check_length("medicine", medicine.as_deref(), LENGTH);
         let dosage = fields.optional::<String>("dosage");
         fields.check_length("dosage", dosage.as_deref().filter(|text| !text.is_empty()), LENGTH);
+        timing::check_whole(&mut fields);
         let timing = fields.optional::<Timing>("timing");
         if let Some(timing) = &timing {
             timing::check(&mut fields, timing);

@@ -92,7 +92,7 @@ fn common(body: Body) -> Body {
 }
 
 fn meaning() -> Object {
-    kinds::one_of(&[TimeMeaning::WallClock, TimeMeaning::Elapsed, TimeMeaning::HomeZone].map(word))
+    kinds::one_of(&MEANINGS.map(word))
 }
 
 fn example() -> Value {
@@ -188,9 +188,11 @@ struct Said {
 
 impl Said {
     fn read(fields: &mut Fields) -> Self {
+        timing::check_whole(fields);
+        let meaning: Option<String> = fields.set("meaning");
         Self {
+            meaning: meaning.and_then(|meaning| meant(fields, &meaning)),
             timing: fields.set("timing"),
-            meaning: fields.set("meaning"),
             home_zone: fields.change("home_zone"),
             min_interval: fields.set("min_interval_seconds"),
             nudges: fields.set("nudge_after_seconds"),
@@ -259,6 +261,17 @@ fn check_ladder(row: &Reminder, fields: &mut Fields) {
     }
 }
 
+/// The meaning of this name; serde would take an object, too.
+fn meant(fields: &mut Fields, name: &str) -> Option<TimeMeaning> {
+    let found = MEANINGS.into_iter().find(|meaning| word(*meaning) == name);
+    if found.is_none() {
+        fields.wrong("meaning", format!("must be one of {}", MEANINGS.map(word).join(", ")));
+    }
+    found
+}
+
+const MEANINGS: [TimeMeaning; 3] = [TimeMeaning::WallClock, TimeMeaning::Elapsed, TimeMeaning::HomeZone];
+
 fn word(meaning: TimeMeaning) -> &'static str {
     match meaning {
         TimeMeaning::WallClock => "wall_clock",
@@ -315,7 +328,9 @@ async fn set(by: Writer, State(app): State<App>, body: JsonBody) -> Result<Respo
 impl Said {
     /// As [`Said::read`], for a reminder that is new.
     fn read_new(fields: &mut Fields) -> Self {
-        let (timing, meaning) = (fields.required("timing"), fields.required("meaning"));
+        timing::check_whole(fields);
+        let (timing, meaning) = (fields.required("timing"), fields.required::<String>("meaning"));
+        let meaning = meaning.and_then(|meaning| meant(fields, &meaning));
         Self { timing, meaning, ..Self::read(fields) }
     }
 }

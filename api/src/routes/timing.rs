@@ -64,6 +64,45 @@ pub(super) fn example() -> Value {
     })
 }
 
+/// Puts on record what the reading of a timing would let pass without a word: the kinds that have no fields of their own (`as_needed`,
+/// `day`) take any, a list is read as an object, and a number as the kind that is at its place.
+pub(super) fn check_whole(fields: &mut Fields) {
+    let Some(given) = fields.given("timing") else { return };
+    let Ok(timing) = serde_json::from_value::<Timing>(given.clone()) else { return };
+    let Ok(read) = serde_json::to_value(&timing) else { return };
+    let mut dropped = Vec::new();
+    compare("timing", given, &read, &mut dropped);
+    for name in dropped {
+        fields.wrong(name, "does not belong to this kind of timing");
+    }
+}
+
+fn compare(name: &str, given: &Value, read: &Value, dropped: &mut Vec<String>) {
+    match (given, read) {
+        (Value::Object(given), Value::Object(read)) => {
+            for (field, value) in given.iter().take(MOST_FIELDS) {
+                let name = format!("{name}.{field}");
+                match read.get(field) {
+                    Some(read) => compare(&name, value, read, dropped),
+                    None => dropped.push(name),
+                }
+            }
+        }
+        // The order of times is not kept; that they are of one kind is.
+        (Value::Array(given), Value::Array(read)) => {
+            let kind = read.first().map(std::mem::discriminant);
+            if given.iter().any(|item| Some(std::mem::discriminant(item)) != kind) {
+                dropped.push(name.to_owned());
+            }
+        }
+        (given, read) if std::mem::discriminant(given) != std::mem::discriminant(read) => dropped.push(name.to_owned()),
+        _ => {}
+    }
+}
+
+/// So many fields are looked at, which is more than a timing has.
+const MOST_FIELDS: usize = 20;
+
 /// Checks a timing by itself.
 pub(super) fn check(fields: &mut Fields, timing: &Timing) {
     let problems = validate(timing, TimeDelta::zero());
@@ -84,5 +123,30 @@ fn record(fields: &mut Fields, problems: Vec<FieldProblem>) {
             nested => format!("timing.{nested}"),
         };
         fields.wrong(field, problem.message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_reading_would_drop_is_named() {
+        let dropped = |given: Value| {
+            let timing: Timing = serde_json::from_value(given.clone()).expect("a timing");
+            let mut dropped = Vec::new();
+            compare("timing", &given, &serde_json::to_value(&timing).expect("JSON"), &mut dropped);
+            dropped
+        };
+        assert_eq!(dropped(example()), Vec::<String>::new());
+        assert_eq!(dropped(json!({"kind": "as_needed"})), Vec::<String>::new());
+        assert_eq!(dropped(json!({"kind": "as_needed", "x": 1})), ["timing.x"]);
+        assert_eq!(dropped(json!(["as_needed"])), ["timing"]);
+        let mut day = example();
+        day["days"]["on"] = json!(["Mon"]);
+        assert_eq!(dropped(day), ["timing.days.on"]);
+        let mut day = example();
+        day["days"]["every"] = json!(0);
+        assert_eq!(dropped(day), ["timing.days.every"]);
     }
 }

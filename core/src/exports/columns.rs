@@ -23,8 +23,7 @@ pub enum Kind {
 macro_rules! columns {
     ($($(#[$doc:meta])* $name:ident = $text:literal, $kind:ident, $width:literal;)+) => {
         /// A column of the appointments report.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
-        #[schema(as = ExportColumn)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         pub enum Column {
             $($(#[$doc])* #[serde(rename = $text)] $name,)+
         }

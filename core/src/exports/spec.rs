@@ -4,16 +4,14 @@ use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use super::Column;
 use crate::ids::PersonId;
 use crate::time::Zone;
 
 /// What an export is to hold. Stored with it; ids, words and times only.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[schema(as = ExportSpec)]
 pub struct Spec {
     /// The kind of file.
     pub format: Format,
@@ -22,7 +20,6 @@ pub struct Spec {
     /// Which rows.
     pub filters: Filters,
     /// The zone in which instants are shown.
-    #[schema(value_type = String)]
     pub zone: Zone,
     /// How a CSV file is written.
     #[serde(default)]
@@ -30,9 +27,8 @@ pub struct Spec {
 }
 
 /// A kind of file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[schema(as = ExportFormat)]
 pub enum Format {
     /// Comma-separated values, RFC 4180.
     Csv,
@@ -85,9 +81,8 @@ impl FromStr for Format {
 }
 
 /// Which rows. What is none does not matter.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[schema(as = ExportFilters)]
 pub struct Filters {
     /// Visits that begin at this instant or later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -116,7 +111,7 @@ impl States {
 }
 
 /// How a CSV file is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CsvOptions {
     /// Begins with a byte order mark, by which Excel knows UTF-8.
@@ -141,7 +136,7 @@ impl Default for CsvOptions {
 }
 
 /// What stands between cells.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Delimiter {
     /// `,`

@@ -2,6 +2,7 @@
 
 mod audit_page;
 mod away;
+mod bad_input;
 mod bodies;
 mod idempotency;
 mod limits;
@@ -9,6 +10,7 @@ mod links;
 mod ops_pages;
 mod people;
 mod policy;
+mod schemathesis;
 mod sign_in;
 mod support;
 mod tenants;

@@ -1,0 +1,28 @@
+"""Values that lead deeper than random ones: ids that are there, zones that exist, whole minutes, and the ends of time."""
+import datetime
+import uuid
+
+import schemathesis
+from hypothesis import strategies as st
+
+# The ids of the document's examples, which the test puts into the database.
+KNOWN = [f"0197a000-0000-7000-8000-00000000000{n}" for n in range(1, 6)]
+ZONES = ["Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "Pacific/Apia", "UTC", "Etc/GMT+12"]
+NOW = datetime.datetime.now(datetime.timezone.utc).replace(second=0, microsecond=0, tzinfo=None)
+ENDS = ["0001-01-01T00:00:00Z", "1900-01-01T00:00:00Z", "9999-12-31T23:59:00Z", "2028-02-29T23:30:00+14:00", "2026-10-25T02:30:00+01:00"]
+KEY = "8e03978e-40d5-43e8-bc93-6894a57f9324"
+
+known = st.sampled_from(KNOWN)
+minutes = st.integers(-60 * 24 * 30, 60 * 24 * 365).map(lambda n: (NOW + datetime.timedelta(minutes=n)).strftime("%Y-%m-%dT%H:%M:00Z"))
+days = st.dates(datetime.date(1970, 1, 1), datetime.date(2200, 12, 31)).map(str)
+schemathesis.openapi.format("uuid", st.one_of(known, known, known, st.uuids().map(str)))
+schemathesis.openapi.format("time-zone", st.sampled_from(ZONES))
+schemathesis.openapi.format("date-time", st.one_of(minutes, minutes, st.sampled_from(ENDS)))
+schemathesis.openapi.format("date", st.one_of(days, days, st.sampled_from(["0001-01-01", "9999-12-31", "2028-02-29"])))
+
+
+@schemathesis.hook
+def before_call(context, case, kwargs):
+    """The document's example of a key stands for a key of one's own: sent twice, it would be another request's."""
+    if case.headers and case.headers.get("Idempotency-Key") == KEY:
+        case.headers["Idempotency-Key"] = str(uuid.uuid4())
