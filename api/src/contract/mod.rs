@@ -8,8 +8,10 @@ pub(crate) mod examples;
 pub(crate) mod kinds;
 mod operation;
 mod pages;
+mod reference;
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use axum::Router;
 use axum::extract::State;
@@ -40,17 +42,23 @@ use crate::problem::Problem;
 use crate::{health, routes};
 use operation::{Good, Needed};
 
-/// `/openapi.json`.
+/// `/openapi.json` and `/docs`.
 pub(crate) fn router() -> Router<App> {
-    Router::new().route("/openapi.json", get(document))
+    Router::new().route("/openapi.json", get(document)).route("/docs", get(reference::show))
 }
 
 async fn document(State(app): State<App>) -> Result<Response, Problem> {
-    let mut document = openapi();
+    let mut document = cached().clone();
     if !app.base_path.is_empty() {
         document.servers = Some(vec![Server::new(app.base_path.as_str())]);
     }
     Ok(([(header::CONTENT_TYPE, "application/json")], document.to_pretty_json()?).into_response())
+}
+
+/// The document, made once.
+fn cached() -> &'static OpenApi {
+    static DOCUMENT: OnceLock<OpenApi> = OnceLock::new();
+    DOCUMENT.get_or_init(openapi)
 }
 
 /// The document as it is committed, `docs/openapi.json`.

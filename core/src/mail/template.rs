@@ -54,6 +54,7 @@ pub(super) const SOURCES: &[(&str, &str)] = &embedded![
     "pages/ops_job.html",
     "pages/ops_schedules.html",
     "pages/ops_audit.html",
+    "pages/docs.html",
 ];
 
 /// Why a template could not be parsed or rendered. Names the template, never what it was given.

@@ -10,6 +10,7 @@ mod links;
 mod ops_pages;
 mod people;
 mod policy;
+mod reference;
 mod schemathesis;
 mod sign_in;
 mod support;
