@@ -128,6 +128,16 @@ impl LinkHolder {
         why
     }
 
+    /// A transaction that sees accounts: for a link of one.
+    pub(crate) async fn begin_account(self, app: &App) -> Result<Tx, Problem> {
+        Ok(app.ctx.begin(Scope::Platform).await?)
+    }
+
+    /// The request.
+    pub(crate) fn request(self) -> RequestId {
+        self.request
+    }
+
     /// A transaction that sees the link's organization and no other.
     pub(crate) async fn begin(self, app: &App, org: OrgId) -> Result<Tx, Problem> {
         let scope = if self.looks() { Scope::Look(org) } else { Scope::Org(org) };

@@ -96,7 +96,8 @@ pub(crate) fn panicked(_: Box<dyn Any + Send>) -> Response {
 /// Shows a problem on a page as a page.
 pub(crate) async fn dress(State(app): State<App>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    let heads = ["/p/", "/dev/", "/staff", "/ops", "/sign-in", "/sign-out"];
+    let heads =
+        ["/p/", "/dev/", "/staff", "/ops", "/sign-in", "/sign-out", "/forgot", "/reset/", "/welcome/", "/account"];
     let page = heads.iter().any(|head| path.starts_with(head)) && !wants_json(request.headers());
     let response = next.run(request).await;
     if !page {

@@ -15,6 +15,13 @@ use crate::problem::Problem;
 
 /// Tries to sign in of an address, until one is good.
 pub(crate) const SIGN_IN: Limit = Limit { name: "sign-in", burst: 10, every: Duration::from_secs(30) };
+/// Tries to sign in with an e-mail address, whether it has an account or not, until one is good; and tries of who is signed in to
+/// change a password.
+pub(crate) const ACCOUNT: Limit = Limit { name: "account", burst: 10, every: Duration::from_secs(60) };
+/// Links to set another password that may be asked for from an address …
+pub(crate) const FORGOT: Limit = Limit { name: "forgot", burst: 20, every: Duration::from_secs(60) };
+/// … and that are mailed to one.
+pub(crate) const RESETS: Limit = Limit { name: "resets", burst: 3, every: Duration::from_secs(600) };
 /// Audit entries about an address from which nobody is known.
 pub(crate) const STRANGERS: Limit = Limit { name: "strangers", burst: 10, every: Duration::from_secs(30) };
 

@@ -11,7 +11,7 @@ use pulsecal_core::tokens::TokenScope::{self, *};
 use crate::problem::Problem;
 
 use Trace::{Nothing, Read, Write};
-use Who::{Anybody, Development, LinkHolder, Ops, Page, ThisMachine, Token, TokenOrPage};
+use Who::{Account, Anybody, Development, LinkHolder, Ops, Page, Session, ThisMachine, Token, TokenOrPage};
 
 /// Who a route is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,12 +22,16 @@ pub enum Who {
     ThisMachine,
     /// Whoever asks from this machine, where no mail server is set.
     Development,
-    /// Whoever holds the link that was mailed to a patient.
+    /// Whoever holds the link that was mailed to a patient, or to the owner of an account.
     LinkHolder,
     /// Whoever sends an API token that has this scope, of a person whose role has it.
     Token(TokenScope),
     /// Staff and operators who are signed in; with a scope: whose token and role have it.
     Page(Option<TokenScope>),
+    /// Whoever is signed in, in whichever role.
+    Session,
+    /// Whoever is signed in with the password of an account, in whichever role: patients too.
+    Account,
     /// Operators who are signed in, whose token has this scope.
     Ops(TokenScope),
     /// As [`Who::Token`], or as [`Who::Page`].
@@ -64,7 +68,7 @@ const fn rule(method: &'static str, path: &'static str, who: Who, trace: Trace) 
 
 /// Every route.
 #[rustfmt::skip]
-pub const RULES: [Rule; 59] = [
+pub const RULES: [Rule; 70] = [
     rule("GET", "/", Anybody, Nothing),
     rule("GET", "/health/live", Anybody, Nothing),
     rule("GET", "/health/ready", Anybody, Nothing),
@@ -104,7 +108,18 @@ pub const RULES: [Rule; 59] = [
 
     rule("GET", "/sign-in", Anybody, Nothing),
     rule("POST", "/sign-in", Anybody, Write(&["session.begun", "session.ended", "session.refused"])),
-    rule("POST", "/sign-out", Page(None), Write(&["session.ended"])),
+    rule("POST", "/sign-out", Session, Write(&["session.ended"])),
+    rule("GET", "/forgot", Anybody, Nothing),
+    rule("POST", "/forgot", Anybody, Write(&["account.reset_asked"])),
+    rule("GET", "/reset/{token}", LinkHolder, Nothing),
+    rule("POST", "/reset/{token}", LinkHolder, Write(&["password.reset"])),
+    rule("GET", "/welcome/{token}", LinkHolder, Nothing),
+    rule("POST", "/welcome/{token}", LinkHolder, Write(&["account.joined"])),
+    rule("GET", "/account", Account, Nothing),
+    rule("POST", "/account/password", Account, Write(&["password.changed", "password.refused"])),
+    rule("POST", "/account/sessions", Account, Write(&["session.ended"])),
+    rule("GET", "/account/memberships", Account, Nothing),
+    rule("POST", "/account/memberships", Account, Write(&["session.begun"])),
 
     rule("GET", "/p/d/{token}", LinkHolder, Read("dose.read")),
     rule("POST", "/p/d/{token}", LinkHolder, Write(&["dose.taken", "dose.skipped", "dose.snoozed"])),
@@ -139,7 +154,7 @@ pub const RULES: [Rule; 59] = [
     rule("GET", "/dev/inbox/{id}/raw", Development, Nothing),
 ];
 
-/// What a role may do at most, whatever the token that somebody came with says.
+/// What a role may do at most, whatever the token that somebody came with says. Who signed in with a password may all of it.
 pub fn ceiling(role: Role) -> &'static [TokenScope] {
     match role {
         Role::Doctor | Role::Nurse | Role::Admin => &[
@@ -176,7 +191,7 @@ impl Who {
     pub fn scope(self) -> Option<TokenScope> {
         match self {
             Token(scope) | Page(Some(scope)) | Ops(scope) | TokenOrPage(scope) => Some(scope),
-            Anybody | ThisMachine | Development | LinkHolder | Page(None) => None,
+            Anybody | ThisMachine | Development | LinkHolder | Session | Account | Page(None) => None,
         }
     }
 }

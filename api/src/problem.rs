@@ -2,6 +2,7 @@
 
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use pulsecal_core::accounts::{AccountError, PasswordError};
 use pulsecal_core::ids::Ids;
 use pulsecal_core::store::DbError;
 use serde::Serialize;
@@ -82,8 +83,14 @@ impl Problem {
 
     /// 403: the token that somebody signed in with does not go so far.
     pub(crate) fn page_without_scope(scope: &str) -> Self {
-        let detail = format!("The token that you signed in with, or your role, does not allow {scope}.");
+        let detail = format!("Your role, or the token that you signed in with, does not allow {scope}.");
         Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail)
+    }
+
+    /// 403: a page for who signed in with a password.
+    pub(crate) fn page_without_account() -> Self {
+        let detail = "You signed in with an access token, which has no password and no sessions elsewhere. Sign in with your e-mail address and password for this page.";
+        Self::new(StatusCode::FORBIDDEN, "no_account", "Not for access tokens", detail)
     }
 
     /// 403: a form that no page of ours sent for this session.
@@ -323,6 +330,23 @@ impl From<DbError> for Problem {
                 }
             }
             other => Self::internal(&other.to_string()),
+        }
+    }
+}
+
+impl From<AccountError> for Problem {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::Db(error) => error.into(),
+            AccountError::Password(PasswordError::Busy) => {
+                metrics::counter!("api_passwords_shed_total").increment(1);
+                Self::unavailable(
+                    "Too many people are signing in at this moment. Nothing was changed; please try again.",
+                    3,
+                )
+            }
+            AccountError::Password(PasswordError::Broken(why)) => Self::internal(&why),
+            AccountError::Job(error) => error.into(),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{NaiveTime, TimeDelta, Timelike, Weekday};
 use clap::{Args, Subcommand};
+use pulsecal_core::accounts;
 use pulsecal_core::context::Context;
 use pulsecal_core::doses::{Days, Timing, planner};
 use pulsecal_core::ids::{OrgId, PersonId};
@@ -137,6 +138,11 @@ pub async fn run(what: Seed, out: Output) -> Result<(), Failure> {
     let ops_token =
         tokens::mint(&mut tx, operator(), clinic.id, PersonId(ops), &scopes, expires_at, "demo").await.map_err(db)?;
     tx.commit().await.map_err(db)?;
+    let sign_in_of = async |person: Uuid, family: &str| {
+        let email = format!("{}@lindenhof.example.org", family.to_lowercase());
+        give_password(&ctx, PersonId(person), &email).await.map(|password| (email, password))
+    };
+    let (nurses, opss) = (sign_in_of(nurse, "Ahlers").await?, sign_in_of(ops, "Keller").await?);
 
     let nudges = demo.nudge_after.split(',').filter(|text| !text.is_empty()).map(|text| text.trim().parse::<i32>());
     let nudges = nudges.collect::<Result<Vec<_>, _>>();
@@ -162,8 +168,10 @@ pub async fn run(what: Seed, out: Output) -> Result<(), Failure> {
     while !demo.unplanned && planner::plan_due_at(&ctx, now, 500).await.map_err(db)?.reminders > 0 {}
     let secret = token.expose();
     let sign_ins = json!([
-        {"who": "nurse (API token, all scopes; also at /sign-in)", "organization": clinic.id, "person": nurse, "role": "nurse", "token": secret},
-        {"who": "ops (at /sign-in, for /ops)", "organization": clinic.id, "person": ops, "role": "ops", "token": ops_token.expose()},
+        {"who": "nurse (at /sign-in; API token with all scopes)", "organization": clinic.id, "person": nurse, "role": "nurse",
+            "email": nurses.0, "password": nurses.1, "token": secret},
+        {"who": "ops (at /sign-in, for /ops)", "organization": clinic.id, "person": ops, "role": "ops",
+            "email": opss.0, "password": opss.1, "token": ops_token.expose()},
     ]);
     if let Ok(path) = std::env::var("PULSECAL_SIGN_INS") {
         std::fs::write(&path, sign_ins.to_string())
@@ -176,6 +184,22 @@ pub async fn run(what: Seed, out: Output) -> Result<(), Failure> {
     );
     out.one(&json!({"organization": clinic.id, "patients": demo.patients, "sign_ins": sign_ins}), &sentence);
     Ok(())
+}
+
+/// An account with a password that is printed. None where SECRET_KEY is not set: the API would not know the password.
+async fn give_password(ctx: &Context, person: PersonId, email: &str) -> Result<Option<String>, Failure> {
+    if std::env::var("SECRET_KEY").unwrap_or_default().is_empty() {
+        return Ok(None);
+    }
+    let letters = ctx.ids.secret()[..12].iter().map(|byte| char::from(b'a' + byte % 26)).collect::<Vec<_>>();
+    let password = letters.chunks(4).map(String::from_iter).collect::<Vec<_>>().join("-");
+    let hash = ctx.passwords.hash(ctx.ids, &password).await.map_err(|error| Failure::new(error.to_string()))?;
+    let mut tx = ctx.begin(Scope::Platform).await.map_err(db)?;
+    let found = accounts::found(&mut tx, operator(), email, &hash, &[person]).await.map_err(db)?;
+    if found {
+        tx.commit().await.map_err(db)?;
+    }
+    Ok(found.then_some(password))
 }
 
 /// The visits of the first patients, as (days ahead, hour of the clinic's clock, kind, online). Their confirmations, with

@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use chrono::TimeDelta;
 use clap::{Args, Subcommand};
+use pulsecal_core::accounts::{self, AccountError, InviteError};
 use pulsecal_core::clock::Clock;
 use pulsecal_core::config::Config;
 use pulsecal_core::context::Context;
@@ -14,6 +15,7 @@ use pulsecal_core::process::{self, Failure};
 use pulsecal_core::store::audit::{Actor, Role};
 use pulsecal_core::store::{self, Scope};
 use pulsecal_core::tokens;
+use pulsecal_jobs::AccountMail;
 use serde_json::json;
 
 use crate::output::Output;
@@ -57,6 +59,12 @@ pub async fn migrate(out: Output) -> Result<(), Failure> {
 pub enum User {
     /// Add a person, and print their id. A second time nothing is added, and the same id is printed.
     Add(AddArgs),
+    /// Invite a person by mail: they set a password, and sign in with it. An earlier invitation of theirs lapses.
+    Invite {
+        /// The person's id.
+        #[arg(long)]
+        person: PersonId,
+    },
     /// Make an API token for a person, which is shown once; list tokens, or revoke one.
     Token(TokenArgs),
 }
@@ -124,6 +132,7 @@ pub enum OldToken {
 pub async fn user(what: User, out: Output) -> Result<(), Failure> {
     match what {
         User::Add(args) => add(args, out).await,
+        User::Invite { person } => invite(person, out).await,
         User::Token(args) => token(args, out).await,
     }
 }
@@ -146,6 +155,22 @@ async fn add(args: AddArgs, out: Output) -> Result<(), Failure> {
         Added::Before(id) => (id, false),
     };
     out.one(&json!({"id": id, "new": new}), &id.to_string());
+    Ok(())
+}
+
+async fn invite(person: PersonId, out: Output) -> Result<(), Failure> {
+    let ctx = context()?;
+    let mut tx = ctx.begin(Scope::Platform).await.map_err(db)?;
+    let invited = accounts::invite(&mut tx, operator(), person, AccountMail::make).await;
+    let invited = invited.map_err(|error| match error {
+        InviteError::Account(AccountError::Db(error)) => db(error),
+        other => Failure::new(format!("--person: {other}")),
+    })?;
+    tx.commit().await.map_err(db)?;
+    out.one(
+        &json!({"account": invited.account, "mail": invited.mail}),
+        "The invitation is on its way. Its link works once, for seven days.",
+    );
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use crate::accounts::Passwords;
 use crate::audit::head::HeadKey;
 use crate::backup::Backups;
 use crate::blobs::Blobs;
@@ -13,7 +14,7 @@ use crate::ids::Ids;
 use crate::ledger::Fence;
 use crate::links::Links;
 use crate::mail::{EmailAddress, Templates};
-use crate::send::{AlarmMessage, DoseMessage, ExportReady, Sender, VisitMessage};
+use crate::send::{AccountMessage, AlarmMessage, DoseMessage, ExportReady, Sender, VisitMessage};
 use crate::store::{Db, DbError, Scope, Tx};
 
 /// What every part of PulseCal works with. Cheap to clone.
@@ -38,6 +39,8 @@ pub struct Shared {
     pub links: Links,
     /// Signs the heads of the audit chains.
     pub head_key: HeadKey,
+    /// Makes and checks what is kept of passwords.
+    pub passwords: Passwords,
     /// Sends the messages of doses.
     pub doses: Sender<DoseMessage>,
     /// Sends the messages of visits.
@@ -46,6 +49,8 @@ pub struct Shared {
     pub export_sealing: Sealing,
     /// Tells people that their exports are ready.
     pub export_mail: Sender<ExportReady>,
+    /// Writes to owners of accounts.
+    pub account_mail: Sender<AccountMessage>,
     /// Tells operators of alarms.
     pub alarms: Sender<AlarmMessage>,
     /// Who is told of alarms.

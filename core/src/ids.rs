@@ -72,6 +72,10 @@ id! {
     RequestId,
     /// Somebody signed in at the pages (the row, not the cookie).
     SessionId,
+    /// An account: who signs in with an address and a password.
+    AccountId,
+    /// A mail to the owner of an account, and the link in it.
+    AccountMailId,
 }
 
 /// Makes ids. Version 7 (RFC 9562 §5.7): they sort by the time they were made.

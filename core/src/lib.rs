@@ -1,5 +1,6 @@
 //! What every PulseCal process shares: configuration, clock, ledger, belt, store (all SQL), doses, mail.
 
+pub mod accounts;
 pub mod audit;
 pub mod backup;
 pub mod belt;

@@ -5,15 +5,17 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
 use crate::config::Secret;
-use crate::ids::{AppointmentId, ExportId, OccurrenceId, OrgId};
+use crate::ids::{AccountMailId, AppointmentId, ExportId, OccurrenceId, OrgId};
 
 const VERSION: u8 = 1;
 const FOR_DOSE: u8 = b'd';
 const FOR_VISIT: u8 = b'a';
 const FOR_EXPORT: u8 = b'e';
+const FOR_ACCOUNT: u8 = b'p';
 const BODY: usize = 2 + 16 + 16 + 8;
 const MAC: usize = 16;
 
@@ -89,6 +91,25 @@ impl Links {
     /// The token of an export's file, good until `until`.
     pub fn export_token(&self, link: ExportLink, until: DateTime<Utc>) -> String {
         self.token(FOR_EXPORT, link.org, link.export.0, until)
+    }
+
+    /// The token in a mail to the owner of an account: the mail's id, and 256 bits that follow from the key and from what the
+    /// mail's row holds. The row says until when it is good, and whether it was used.
+    pub fn account_token(&self, mail: AccountMailId, seed: &[u8]) -> String {
+        let parts = [&[VERSION, FOR_ACCOUNT][..], mail.0.as_bytes(), seed].concat();
+        let tag = self.mac(&parts).map(|mac| mac.finalize().into_bytes());
+        URL_SAFE_NO_PAD.encode([&mail.0.as_bytes()[..], &tag.unwrap_or_default()].concat())
+    }
+
+    /// The mail that a token says it is from.
+    pub fn account_mail_of(token: &str) -> Option<AccountMailId> {
+        let bytes = URL_SAFE_NO_PAD.decode(token).ok().filter(|bytes| bytes.len() == 16 + 32)?;
+        Uuid::from_slice(&bytes[..16]).ok().map(AccountMailId)
+    }
+
+    /// Whether it is the token of that mail.
+    pub fn is_account_token(&self, token: &str, mail: AccountMailId, seed: &[u8]) -> bool {
+        self.account_token(mail, seed).as_bytes().ct_eq(token.as_bytes()).into()
     }
 
     fn token(&self, of: u8, org: OrgId, subject: Uuid, until: DateTime<Utc>) -> String {
@@ -212,6 +233,21 @@ mod tests {
         assert_eq!(links().read_export(&of_export, until), Err(LinkError::Expired));
         assert_eq!(links().read_export(&of_visit, DateTime::UNIX_EPOCH), Err(LinkError::Forged));
         assert_eq!(links().read_visit(&of_dose, DateTime::UNIX_EPOCH), Err(LinkError::Forged));
+    }
+
+    #[test]
+    fn a_token_of_an_account_follows_from_the_key_and_from_its_row() {
+        let (mail, seed) = (AccountMailId(Uuid::from_u128(5)), [3; 32]);
+        let token = links().account_token(mail, &seed);
+        assert_eq!(Links::account_mail_of(&token), Some(mail));
+        assert!(links().is_account_token(&token, mail, &seed));
+        assert!(!links().is_account_token(&token, mail, &[4; 32]));
+        assert!(!links().is_account_token(&token, AccountMailId(Uuid::from_u128(6)), &seed));
+        let other = Links::new(Secret::new(b"another key of at least 32 chars".to_vec()), "https://clinic.example.org");
+        assert!(!other.is_account_token(&token, mail, &seed));
+        for odd in ["", "x", "ÄÖ", &token[1..], &format!("{token}A")] {
+            assert_eq!(Links::account_mail_of(odd), None, "{odd}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::accounts::Passwords;
 use crate::audit::head::HeadKey;
 use crate::backup::Backups;
 use crate::belt::Belt;
@@ -167,7 +168,8 @@ pub fn context(config: &Config, kind: &str) -> Result<Context, Failure> {
     let blobs = Blobs::open(&config.blobs, ids).map_err(|problem| Failure::new(format!("BLOB_URL: {problem}")))?;
     let export_sealing =
         Sealing::new(&config.secret_key).map_err(|problem| Failure::new(format!("SECRET_KEY: {problem}")))?;
-    let (export_mail, alarms) = (Sender::start(&post), Sender::start(&post));
+    let (export_mail, alarms, account_mail) = (Sender::start(&post), Sender::start(&post), Sender::start(&post));
+    let passwords = Passwords::new(&config.secret_key);
     let backups = Backups::of(config);
     let history_months = config.job_history_months;
     Ok(Context::new(Shared {
@@ -179,10 +181,12 @@ pub fn context(config: &Config, kind: &str) -> Result<Context, Failure> {
         backups,
         links,
         head_key,
+        passwords,
         doses,
         visits,
         export_sealing,
         export_mail,
+        account_mail,
         alarms,
         alert_mail: config.alert_mail.clone(),
         history_months,

@@ -1,5 +1,6 @@
 //! Sessions at the pages: a cookie with 256 random bits, of which only a hash is kept. A session comes from a token, and is
-//! worth no more than it: when the token is revoked or expires, or its person is no longer active, it ends with the next request.
+//! worth no more than it, or from an account, and is worth what its person's role is. When the token is revoked or expires, the
+//! person is no longer the account's, or no longer active, it ends with the next request.
 
 use std::fmt;
 
@@ -10,10 +11,10 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
-use crate::ids::{Ids, OrgId, RequestId, SessionId};
+use crate::ids::{Ids, OrgId, PersonId, RequestId, SessionId};
 use crate::store::audit::{self, Actor, Entry};
 use crate::store::sessions::{self, NewSessionRow, SessionBearer};
-use crate::store::tokens::TokenBearer;
+pub use crate::store::sessions::{SeenFrom, Source};
 use crate::store::{DbError, Tx};
 use crate::tokens::fingerprint;
 
@@ -79,25 +80,35 @@ pub async fn find(tx: &mut Tx, secret: &SessionSecret) -> Result<Option<SessionB
     sessions::find(tx.conn(), &secret.hash(), now).await
 }
 
-/// Makes a session for who holds this token, with its audit entry. The transaction sees the token's organization.
+/// Who a session is for.
+#[derive(Clone)]
+pub struct NewSession {
+    /// Their organization.
+    pub org: OrgId,
+    /// The person.
+    pub person: PersonId,
+    /// What they signed in with.
+    pub source: Source,
+    /// From where.
+    pub from: SeenFrom,
+}
+
+/// Makes a session, with its audit entry. The transaction sees its organization.
 ///
 /// # Errors
 /// Postgres.
-pub async fn sign_in(tx: &mut Tx, by: Actor, bearer: &TokenBearer) -> Result<SessionSecret, DbError> {
+pub async fn begin(tx: &mut Tx, by: Actor, new: NewSession) -> Result<SessionSecret, DbError> {
     let (id, now): (SessionId, _) = (tx.new_id(), tx.now());
     let secret = SessionSecret::new(tx.ids());
-    let row = NewSessionRow {
-        id,
-        org: bearer.org,
-        person: bearer.person,
-        token: bearer.token,
-        idle_seconds: IDLE_SECONDS,
-        expires_at: now + LONGEST,
-    };
-    sessions::forget_ended(tx.conn(), bearer.person, now - KEPT).await?;
+    let NewSession { org, person, source, from } = new;
+    let row = NewSessionRow { id, org, person, source, from, idle_seconds: IDLE_SECONDS, expires_at: now + LONGEST };
+    sessions::forget_ended(tx.conn(), person, now - KEPT).await?;
     sessions::insert(tx.conn(), &row, &secret.hash(), now).await?;
-    let detail = serde_json::json!({"token": bearer.token});
-    note(tx, by, bearer.org, "session.begun", id, Some(detail)).await?;
+    let detail = match source {
+        Source::Token(token) => serde_json::json!({"token": token}),
+        Source::Account(account) => serde_json::json!({"account": account}),
+    };
+    note(tx, by, org, "session.begun", id, Some(detail)).await?;
     Ok(secret)
 }
 
@@ -146,7 +157,7 @@ pub fn is_seen_late(bearer: &SessionBearer, now: chrono::DateTime<chrono::Utc>) 
     now - bearer.seen_at >= SEEN_EVERY
 }
 
-async fn note(
+pub(crate) async fn note(
     tx: &mut Tx,
     by: Actor,
     org: OrgId,

@@ -1,5 +1,6 @@
 //! Every kind of work, one file each, and the one list of them.
 
+mod account_mail;
 mod alarm_mail;
 mod appointment_mail;
 mod audit_check;
@@ -16,6 +17,7 @@ mod sweep_exports;
 mod tidy_exports;
 mod trial;
 
+pub use account_mail::AccountMail;
 pub use alarm_mail::AlarmMail;
 pub use appointment_mail::AppointmentMail;
 pub use audit_check::AuditCheck;
@@ -37,6 +39,7 @@ use pulsecal_core::ledger::Registry;
 /// Every kind of work. A new kind is its file and its line here.
 pub fn registry() -> Registry {
     Registry::default()
+        .with::<AccountMail>()
         .with::<AlarmMail>()
         .with::<AppointmentMail>()
         .with::<MedicationReminder>()

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::session::SignedIn;
 use crate::app::App;
+use crate::policy::is_staff;
 use crate::problem::Problem;
 
 /// What the pages may do: load styles, scripts, pictures and data from this server, and send forms to it. Nothing inline.
@@ -28,7 +29,7 @@ const FILES: [(&str, &str, &str); 3] = [
 ];
 
 /// The places in the head of each page: path, label, and for whom.
-const PLACES: [(&str, &str, Whom); 7] = [
+const PLACES: [(&str, &str, Whom); 8] = [
     ("/ops", "Overview", Whom::Ops),
     ("/ops/jobs", "Jobs", Whom::Ops),
     ("/ops/schedules", "Schedules", Whom::Ops),
@@ -36,15 +37,18 @@ const PLACES: [(&str, &str, Whom); 7] = [
     ("/staff", "Home", Whom::Staff),
     ("/staff/exports", "Exports", Whom::Staff),
     ("/staff", "Staff", Whom::Ops),
+    ("/account", "Account", Whom::Account),
 ];
 
 /// Who sees a place.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum Whom {
     /// The role `ops`.
     Ops,
-    /// Every other one.
+    /// Every other one of staff.
     Staff,
+    /// Who signed in with a password, in whichever role.
+    Account,
 }
 
 /// `/assets` and `/staff`.
@@ -79,10 +83,16 @@ pub(crate) fn page(
     mut view: Value,
 ) -> Result<Response, Problem> {
     let at = view["at"].as_str().unwrap_or_default().to_owned();
-    let whom = person.map(|person| if person.role == Role::Ops { Whom::Ops } else { Whom::Staff });
+    let sees = |whom: Whom| {
+        person.is_some_and(|person| match whom {
+            Whom::Ops => person.role == Role::Ops,
+            Whom::Staff => person.role != Role::Ops && is_staff(person.role),
+            Whom::Account => person.account.is_some(),
+        })
+    };
     let places: Vec<Value> = PLACES
         .iter()
-        .filter(|(_, _, for_whom)| Some(*for_whom) == whom)
+        .filter(|(_, _, whom)| sees(*whom))
         .map(|(path, label, _)| json!({"url": format!("{}{path}", app.base_path), "label": label, "here": *path == at}))
         .collect();
     view["base"] = json!(app.base_path);

@@ -1,9 +1,12 @@
 //! Pages: dose links and the development inbox, which are read without signing in; those of staff and operators, which are not.
 
+mod account;
+mod account_link;
 mod audit;
 pub(crate) mod desk;
 mod dose;
 mod exports;
+mod forgot;
 mod inbox;
 mod ops;
 pub(crate) mod session;
@@ -26,6 +29,9 @@ pub(crate) fn router() -> Router<App> {
         .merge(visit::router())
         .merge(inbox::router())
         .merge(sign_in::router())
+        .merge(forgot::router())
+        .merge(account_link::router())
+        .merge(account::router())
         .merge(desk::router())
         .merge(ops::router())
         .merge(audit::router())

@@ -6,10 +6,10 @@
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use pulsecal_core::ids::{OrgId, PersonId, RequestId, SessionId};
-use pulsecal_core::sessions::{self, SessionSecret};
+use pulsecal_core::ids::{AccountId, OrgId, PersonId, RequestId, SessionId};
+use pulsecal_core::sessions::{self, NewSession, SeenFrom, SessionSecret, Source};
 use pulsecal_core::store::audit::{Actor, Role};
 use pulsecal_core::store::{Scope, Tx};
 use pulsecal_core::tokens::{Scopes, TokenScope};
@@ -18,10 +18,12 @@ use crate::access::{note_refusal, request_of};
 use crate::app::App;
 use crate::exports::Owner;
 use crate::layers::wants_json;
-use crate::limits::by_caller;
+use crate::limits::{address_of, by_caller};
 use crate::policy::{Rule, Who, ceiling, is_staff};
 use crate::problem::Problem;
 
+/// Of what a browser says that it is, so many characters are kept.
+const MOST_AGENT: usize = 200;
 /// The field of a form that holds its session's token.
 pub(crate) const FORM_TOKEN: &str = "form_token";
 
@@ -34,13 +36,15 @@ pub(crate) struct SignedIn {
     pub(crate) org: OrgId,
     /// Who.
     pub(crate) person: PersonId,
+    /// The account that they signed in with; none: a token.
+    pub(crate) account: Option<AccountId>,
     /// Their role.
     pub(crate) role: Role,
     /// Their name, for the head of their pages.
     pub(crate) name: String,
     /// Their organization's name.
     pub(crate) organization: String,
-    /// What their token and their role allow.
+    /// What their role allows, and their token if they came with one.
     scopes: Scopes,
     secret: SessionSecret,
     request: RequestId,
@@ -54,6 +58,8 @@ pub(crate) struct Ops(pub(crate) SignedIn);
 pub(crate) struct Sent<P> {
     /// Who sent it.
     pub(crate) by: P,
+    /// From where.
+    pub(crate) from: SeenFrom,
     fields: Vec<(String, String)>,
 }
 
@@ -86,17 +92,20 @@ impl FromRequestParts<App> for SignedIn {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refused> {
         let rule = Rule::of(parts)?;
-        let (who, ops) = match rule.who {
-            Who::Page(scope) => (scope, false),
-            Who::TokenOrPage(scope) => (Some(scope), false),
-            Who::Ops(scope) => (Some(scope), true),
+        let (who, kind) = match rule.who {
+            Who::Page(scope) => (scope, Kind::Staff),
+            Who::TokenOrPage(scope) => (Some(scope), Kind::Staff),
+            Who::Ops(scope) => (Some(scope), Kind::Ops),
+            Who::Account => (None, Kind::Account),
+            Who::Session => (None, Kind::Any),
             _ => return Err(Problem::internal(&format!("{} {} is no page", rule.method, rule.path)).into()),
         };
         if let Some(found) = signed_in(app, &parts.headers, request_of(&parts.extensions)?).await? {
-            let why = if ops && found.role != Role::Ops {
-                Some(Problem::page_without_role("ops"))
-            } else {
-                who.filter(|scope| !found.may(*scope)).map(|scope| Problem::page_without_scope(scope.as_str()))
+            let why = match kind {
+                Kind::Ops if found.role != Role::Ops => Some(Problem::page_without_role("ops")),
+                Kind::Staff if !is_staff(found.role) => Some(Problem::page_without_role("of staff")),
+                Kind::Account if found.account.is_none() => Some(Problem::page_without_account()),
+                _ => who.filter(|scope| !found.may(*scope)).map(|scope| Problem::page_without_scope(scope.as_str())),
             };
             by_caller(app, &parts.extensions, &found.session.to_string()).await?;
             let Some(why) = why else { return Ok(found) };
@@ -113,6 +122,18 @@ impl FromRequestParts<App> for SignedIn {
     }
 }
 
+/// Which sort of page it is.
+enum Kind {
+    /// For staff and operators.
+    Staff,
+    /// For operators.
+    Ops,
+    /// For who signed in with a password.
+    Account,
+    /// For whoever is signed in.
+    Any,
+}
+
 /// Who the request's cookie says is signed in, if it says so truly.
 pub(super) async fn signed_in(app: &App, headers: &HeaderMap, request: RequestId) -> Result<Option<SignedIn>, Problem> {
     let Some(secret) = cookie_of(app, headers) else { return Ok(None) };
@@ -122,7 +143,9 @@ pub(super) async fn signed_in(app: &App, headers: &HeaderMap, request: RequestId
     let now = tx.now();
     tx.commit().await?;
     let Some(bearer) = found else { return Ok(None) };
-    let Some(role) = bearer.role.parse().ok().filter(|role| is_staff(*role)) else { return Ok(None) };
+    let with_password = bearer.account.is_some();
+    let role = bearer.role.parse().ok().filter(|role| is_staff(*role) || with_password);
+    let Some(role) = role else { return Ok(None) };
     if sessions::is_seen_late(&bearer, now) {
         let mut tx = app.ctx.begin(Scope::Org(bearer.org)).await?;
         sessions::seen(&mut tx, &bearer).await?;
@@ -132,7 +155,11 @@ pub(super) async fn signed_in(app: &App, headers: &HeaderMap, request: RequestId
         session: bearer.session,
         org: bearer.org,
         person: bearer.person,
-        scopes: Scopes::known(&bearer.scopes).within(ceiling(role)),
+        account: bearer.account,
+        scopes: match &bearer.scopes {
+            Some(of_token) => Scopes::known(of_token).within(ceiling(role)),
+            None => Scopes::of(ceiling(role).iter().copied()),
+        },
         role,
         name: bearer.name,
         organization: bearer.organization,
@@ -155,6 +182,26 @@ impl SignedIn {
     /// Them, for what belongs to one person.
     pub(crate) fn owner(&self) -> Owner {
         Owner { org: self.org, person: self.person, actor: self.actor() }
+    }
+
+    /// The account that they signed in with.
+    pub(crate) fn account(&self) -> Result<AccountId, Problem> {
+        self.account.ok_or_else(Problem::page_without_account)
+    }
+
+    /// A session like theirs, begun by this request.
+    pub(crate) fn anew(&self, from: SeenFrom) -> Result<NewSession, Problem> {
+        Ok(NewSession { org: self.org, person: self.person, source: Source::Account(self.account()?), from })
+    }
+
+    /// A transaction that sees accounts.
+    pub(crate) async fn begin_account(&self, app: &App) -> Result<Tx, Problem> {
+        Ok(app.ctx.begin(Scope::Platform).await?)
+    }
+
+    /// Them as another person of their account.
+    pub(crate) fn actor_as(&self, id: PersonId, role: Role) -> Actor {
+        Actor::Person { id, role, request: self.request }
     }
 
     /// Whether they may do this, for pages that offer it.
@@ -209,6 +256,7 @@ impl<P: Person + FromRequestParts<App, Rejection = Refused>> FromRequest<App> fo
         let (mut parts, body) = request.into_parts();
         let by = P::from_request_parts(&mut parts, app).await?;
         let (rule, ours) = (Rule::of(&parts)?, from_our_page(app, &parts.headers));
+        let from = seen_from(&parts.extensions, &parts.headers);
         let person = by.signed_in();
         let fields = match &ours {
             Ok(()) => read_form(Request::from_parts(parts, body), app).await?,
@@ -220,7 +268,7 @@ impl<P: Person + FromRequestParts<App, Rejection = Refused>> FromRequest<App> fo
             note_refusal(app, Some(person.org), person.actor(), rule, why.code()).await?;
             return Err(why.into());
         }
-        Ok(Self { by, fields })
+        Ok(Self { by, from, fields })
     }
 }
 
@@ -234,6 +282,13 @@ impl<P> Sent<P> {
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
     }
+}
+
+/// From where somebody asks, as they are shown it afterwards.
+pub(super) fn seen_from(extensions: &Extensions, headers: &HeaderMap) -> SeenFrom {
+    let agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let agent = agent.chars().filter(|c| !c.is_control()).take(MOST_AGENT).collect();
+    SeenFrom { address: address_of(extensions, headers).to_string(), agent }
 }
 
 /// The fields of a form.
@@ -281,7 +336,7 @@ pub(super) fn set_cookie(app: &App, secret: Option<&SessionSecret>) -> Result<He
 
 /// Where to go after signing in: a page of ours, or nothing.
 pub(super) fn local_path(next: &str) -> Option<&str> {
-    let ours = ["/ops", "/staff"].iter().any(|head| {
+    let ours = ["/ops", "/staff", "/account"].iter().any(|head| {
         next.strip_prefix(head).is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || rest.starts_with('?'))
     });
     let plain = next.len() <= 2000 && next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
@@ -294,7 +349,7 @@ mod tests {
 
     #[test]
     fn only_pages_of_ours_are_gone_to_after_signing_in() {
-        for good in ["/ops", "/ops/jobs?state=dead&page=2", "/staff/exports", "/staff?x"] {
+        for good in ["/ops", "/ops/jobs?state=dead&page=2", "/staff/exports", "/staff?x", "/account/memberships"] {
             assert_eq!(local_path(good), Some(good));
         }
         for bad in

@@ -1,23 +1,26 @@
-//! Signing in with a personal access token, and out again.
+//! Signing in with an e-mail address and a password, or with a personal access token, and out again.
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
+use pulsecal_core::accounts::{self, Attempt, Entered};
 use pulsecal_core::ids::RequestId;
-use pulsecal_core::sessions;
+use pulsecal_core::limits::Limit;
+use pulsecal_core::sessions::{self, NewSession, SeenFrom, SessionSecret, Source};
 use pulsecal_core::store::audit::{Actor, Role};
 use pulsecal_core::store::tokens::TokenBearer;
 use pulsecal_core::store::{Scope, tokens};
 use pulsecal_core::tokens::TokenHash;
+use pulsecal_jobs::AccountMail;
 use serde_json::json;
 
 use super::desk;
-use super::session::{Sent, SignedIn, from_our_page, local_path, read_form, set_cookie, signed_in};
+use super::session::{Sent, SignedIn, from_our_page, local_path, read_form, seen_from, set_cookie, signed_in};
 use crate::access::request_of;
 use crate::app::App;
-use crate::limits::{SIGN_IN, address_of};
+use crate::limits::{ACCOUNT, SIGN_IN, address_of};
 use crate::params::Params;
 use crate::policy::is_staff;
 use crate::problem::Problem;
@@ -40,28 +43,101 @@ async fn show(
     form(&app, StatusCode::OK, next.as_deref(), None)
 }
 
+/// Somebody who may be signed in.
+struct Came {
+    secret: SessionSecret,
+    role: Role,
+    /// They may want to be another person of their account.
+    several: bool,
+}
+
 async fn enter(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     from_our_page(&app, request.headers())?;
-    let from = address_of(request.extensions(), request.headers()).to_string();
+    let address = address_of(request.extensions(), request.headers()).to_string();
+    let from = seen_from(request.extensions(), request.headers());
     let id = request_of(request.extensions())?;
     let before = signed_in(&app, request.headers(), id).await?;
     let fields = read_form(request, &app).await?;
-    let field = |name: &str| fields.iter().find(|(given, _)| given == name).map(|(_, value)| value.trim());
+    let field = |name: &str| fields.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str());
     let next = field("next").filter(|next| !next.is_empty());
     if !app.sign_in_safe {
         let why = "Signing in needs a protected connection: PUBLIC_URL must begin with https://, or name this machine.";
         return form(&app, StatusCode::FORBIDDEN, next, Some(why));
     }
-    let turn = app.limits.take(SIGN_IN, &from).await;
-    if !turn.allowed {
-        let wait = turn.wait.as_secs() + 1;
-        let why = format!("Too many tries from your address. Please wait {wait} seconds.");
-        let mut response = form(&app, StatusCode::TOO_MANY_REQUESTS, next, Some(&why))?;
-        response.headers_mut().insert(header::RETRY_AFTER, wait.into());
-        return Ok(response);
+    let token = field("token").map(str::trim).filter(|token| !token.is_empty());
+    let email = field("email").unwrap_or_default().trim().to_lowercase();
+    let mut turns = vec![(SIGN_IN, address)];
+    if token.is_none() {
+        turns.push((ACCOUNT, email.clone()));
     }
+    if let Some(refused) = too_often(&app, &turns, next).await? {
+        return Ok(refused);
+    }
+    let came = match token {
+        Some(token) => by_token(&app, token, from, id).await?,
+        None => by_password(&app, &email, field("password").unwrap_or_default(), from, id).await?,
+    };
+    let Came { secret, role, several } = match came {
+        Ok(came) => came,
+        Err(why) => return form(&app, StatusCode::UNAUTHORIZED, next, Some(why)),
+    };
+    for (limit, who) in &turns {
+        app.limits.give_back(*limit, who).await;
+    }
+    // A new session each time: one that somebody else put into this browser is worth nothing afterwards.
+    if let Some(before) = before {
+        end(&app, &before).await?;
+    }
+    let mut response = if several { choose(&app, next) } else { go(&app, next, role) };
+    response.headers_mut().append(header::SET_COOKIE, set_cookie(&app, Some(&secret))?);
+    Ok(response)
+}
+
+/// What is said to who comes too often.
+async fn too_often(app: &App, turns: &[(Limit, String)], next: Option<&str>) -> Result<Option<Response>, Problem> {
+    for (limit, who) in turns {
+        let turn = app.limits.take(*limit, who).await;
+        if !turn.allowed {
+            let wait = turn.wait.as_secs() + 1;
+            let why = format!(
+                "Too many tries from your {}. Please wait {wait} seconds.",
+                if limit.name == SIGN_IN.name { "address" } else { "side for this e-mail address" }
+            );
+            let mut response = form(app, StatusCode::TOO_MANY_REQUESTS, next, Some(&why))?;
+            response.headers_mut().insert(header::RETRY_AFTER, wait.into());
+            return Ok(Some(response));
+        }
+    }
+    Ok(None)
+}
+
+async fn by_password(
+    app: &App,
+    email: &str,
+    password: &str,
+    from: SeenFrom,
+    request: RequestId,
+) -> Result<Result<Came, &'static str>, Problem> {
+    let attempt = Attempt { email, password, request, from };
+    Ok(match accounts::sign_in(&app.ctx, attempt, AccountMail::make).await? {
+        Entered::In { secret, role, several } => Ok(Came { secret, role, several }),
+        Entered::Wrong => Err(
+            "E-mail address and password do not match. After several tries, wait a quarter of an hour, or set another password by “Forgot your password?”.",
+        ),
+        Entered::Nobody => {
+            Err("Your account belongs to no clinic at this time. Please ask your clinic for an invitation.")
+        }
+    })
+}
+
+async fn by_token(
+    app: &App,
+    token: &str,
+    from: SeenFrom,
+    request: RequestId,
+) -> Result<Result<Came, &'static str>, Problem> {
     let mut found = None;
-    if let Some(hash) = field("token").and_then(TokenHash::of) {
+    if let Some(hash) = TokenHash::of(token) {
         // No organization yet: this transaction sees no rows but through the function that finds tokens.
         let mut tx = app.ctx.begin(Scope::Orgs(&[])).await?;
         let now = tx.now();
@@ -71,22 +147,15 @@ async fn enter(State(app): State<App>, request: Request) -> Result<Response, Pro
     let role_of = |bearer: &TokenBearer| bearer.role.parse().ok().filter(|role| is_staff(*role));
     let Some((role, bearer)) = found.and_then(|bearer| Some((role_of(&bearer)?, bearer))) else {
         let mut tx = app.ctx.begin(Scope::Platform).await?;
-        sessions::note_failure(&mut tx, id).await?;
+        sessions::note_failure(&mut tx, request).await?;
         tx.commit().await?;
-        let why = "This token does not open anything. It may be mistyped, expired or revoked.";
-        return form(&app, StatusCode::UNAUTHORIZED, next, Some(why));
+        return Ok(Err("This token does not open anything. It may be mistyped, expired or revoked."));
     };
-    app.limits.give_back(SIGN_IN, &from).await;
-    // A new session each time: one that somebody else put into this browser is worth nothing afterwards.
-    if let Some(before) = before {
-        end(&app, &before).await?;
-    }
     let mut tx = app.ctx.begin(Scope::Org(bearer.org)).await?;
-    let secret = sessions::sign_in(&mut tx, Actor::Person { id: bearer.person, role, request: id }, &bearer).await?;
+    let new = NewSession { org: bearer.org, person: bearer.person, source: Source::Token(bearer.token), from };
+    let secret = sessions::begin(&mut tx, Actor::Person { id: bearer.person, role, request }, new).await?;
     tx.commit().await?;
-    let mut response = go(&app, next, role);
-    response.headers_mut().append(header::SET_COOKIE, set_cookie(&app, Some(&secret))?);
-    Ok(response)
+    Ok(Ok(Came { secret, role, several: false }))
 }
 
 async fn leave(State(app): State<App>, form: Sent<SignedIn>) -> Result<Response, Problem> {
@@ -97,20 +166,38 @@ async fn leave(State(app): State<App>, form: Sent<SignedIn>) -> Result<Response,
     Ok(response)
 }
 
-async fn end(app: &App, person: &SignedIn) -> Result<(), Problem> {
+/// Ends a session.
+pub(super) async fn end(app: &App, person: &SignedIn) -> Result<(), Problem> {
     let mut tx = person.begin(app).await?;
     sessions::sign_out(&mut tx, person.actor(), person.org, person.session).await?;
     Ok(tx.commit().await?)
 }
 
-fn go(app: &App, next: Option<&str>, role: Role) -> Response {
-    let home = if role == Role::Ops { "/ops" } else { "/staff" };
+/// To the page that asks which person of their account somebody wants to be.
+fn choose(app: &App, next: Option<&str>) -> Response {
+    let next: String = url::form_urlencoded::byte_serialize(next.unwrap_or_default().as_bytes()).collect();
+    let to = format!("{}/account/memberships?next={next}", app.base_path);
+    (StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response()
+}
+
+/// To where somebody wanted to go, or to where their role begins.
+pub(super) fn go(app: &App, next: Option<&str>, role: Role) -> Response {
+    let home = match role {
+        Role::Ops => "/ops",
+        Role::Patient => "/account",
+        _ => "/staff",
+    };
     let to = format!("{}{}", app.base_path, next.and_then(local_path).unwrap_or(home));
     (StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response()
 }
 
 fn form(app: &App, status: StatusCode, next: Option<&str>, problem: Option<&str>) -> Result<Response, Problem> {
-    let view =
-        json!({"next": next.and_then(local_path), "problem": problem, "path": format!("{}/sign-in", app.base_path)});
+    let at = |path: &str| format!("{}{path}", app.base_path);
+    let view = json!({
+        "next": next.and_then(local_path),
+        "problem": problem,
+        "path": at("/sign-in"),
+        "forgot": at("/forgot"),
+    });
     desk::page(app, None, status, "sign_in", view)
 }

@@ -8,6 +8,8 @@ use tera::{Context, Tera};
 use super::address::one_line;
 use super::calendar::CalendarPart;
 
+/// The kind of the mails to owners of accounts.
+pub const ACCOUNT_MAIL: &str = "account_mail";
 /// The kind of the mail that tells operators of an alarm.
 pub const ALARM: &str = "alarm";
 /// The kind of the mail that reminds of a dose.
@@ -25,6 +27,9 @@ macro_rules! embedded {
 /// a page is `pages/<name>.html`.
 pub(super) const SOURCES: &[(&str, &str)] = &embedded![
     "mail/layout.html",
+    "mail/account_mail/subject.txt",
+    "mail/account_mail/body.txt",
+    "mail/account_mail/body.html",
     "mail/alarm/subject.txt",
     "mail/alarm/body.txt",
     "mail/alarm/body.html",
@@ -47,6 +52,11 @@ pub(super) const SOURCES: &[(&str, &str)] = &embedded![
     "pages/inbox_message.html",
     "pages/desk.html",
     "pages/sign_in.html",
+    "pages/forgot.html",
+    "pages/reset.html",
+    "pages/welcome.html",
+    "pages/account.html",
+    "pages/memberships.html",
     "pages/staff_exports.html",
     "pages/staff.html",
     "pages/ops.html",

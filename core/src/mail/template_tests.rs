@@ -10,6 +10,7 @@ use url::Url;
 use super::template::SOURCES;
 use super::*;
 
+mod accounts;
 mod mail;
 mod pages;
 mod visits;

@@ -1,6 +1,7 @@
 //! The one send path: promise on record, render at that moment, send, record. What many jobs do at the same moment is done
 //! in one statement, and a job is finished in the transaction that records its message.
 
+mod account;
 mod alarm;
 mod batch;
 mod dose;
@@ -10,6 +11,7 @@ mod message;
 mod path;
 mod visit;
 
+pub use account::AccountMessage;
 pub use alarm::AlarmMessage;
 pub use batch::Batcher;
 pub use dose::{DoseMessage, dose_facts};

@@ -1,5 +1,7 @@
 //! All SQL, by what it is about; each statement is checked against the schema at compile time.
 
+pub mod account_mails;
+pub mod accounts;
 pub mod alarms;
 pub mod audit;
 pub mod backups;

@@ -1,5 +1,7 @@
 //! The API as its clients meet it: the real binary over HTTP, against a database of its own.
 
+mod account_links;
+mod accounts;
 mod audit_page;
 mod away;
 mod bad_input;

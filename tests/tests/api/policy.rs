@@ -12,6 +12,8 @@ use pulsecal_tests::servers::Postgres;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::account_links::{link_of, send_form};
+use crate::accounts::{PASSWORD, add_account, enter};
 use crate::sign_in::{browser, form_token};
 use crate::support::{Clinic, SECRET_KEY, TestApi, add_person, add_token, new_id, now, timing, token_of};
 
@@ -56,7 +58,7 @@ impl Guest {
         let path = path.replace("{name}", "nothing").replace("{queue}", "nothing").replace("{verb}", "nothing");
         let method = rule.method.parse().expect("a method");
         let request = match rule.who {
-            Who::Page(_) | Who::Ops(_) => {
+            Who::Page(_) | Who::Ops(_) | Who::Session | Who::Account => {
                 self.browser.request(method, &path).form(&[("form_token", self.form.as_str())])
             }
             _ => self.by_token.request(method, &path),
@@ -72,7 +74,12 @@ impl Guest {
             Who::Token(_) if self.role.is_none() => Some(401),
             Who::TokenOrPage(_) if self.role.is_none() => Some(303),
             Who::Token(scope) | Who::TokenOrPage(scope) => (!self.may(scope)).then_some(403),
-            Who::Page(_) | Who::Ops(_) if !signed_in => Some(if rule.method == "GET" { 303 } else { 401 }),
+            Who::Page(_) | Who::Ops(_) | Who::Session | Who::Account if !signed_in => {
+                Some(if rule.method == "GET" { 303 } else { 401 })
+            }
+            Who::Session => None,
+            // All of them came with a token.
+            Who::Account => Some(403),
             Who::Page(scope) => scope.is_some_and(|scope| !self.may(scope)).then_some(403),
             Who::Ops(scope) => (self.role != Some(Role::Ops) || !self.may(scope)).then_some(403),
         }
@@ -245,6 +252,34 @@ impl Fixture {
                 let leaving = browser(api, &clinic.token).await;
                 let form = form_token(&leaving, "/staff").await;
                 leaving.post_form(rule.path, &[("form_token", &form)]).await
+            }
+            ("POST", "/forgot") => api.anonymous().post_form(rule.path, &[("email", "doctor@example.org")]).await,
+            ("POST", "/reset/{token}") => {
+                let account = add_account(&api.pool, "reset@example.org", &[]).await;
+                let link = link_of(api, account, "reset", None).await;
+                send_form(api, &link, "nine ships under a green moon").await
+            }
+            ("POST", "/welcome/{token}") => {
+                let account = add_account(&api.pool, "patient-a@example.org", &[]).await;
+                let link = link_of(api, account, "invitation", Some(clinic.patient)).await;
+                send_form(api, &link, "").await
+            }
+            ("POST", account) if account.starts_with("/account/") => {
+                let email = format!("{}@example.org", new_id());
+                add_account(&api.pool, &email, &[clinic.doctor]).await;
+                let owner = enter(api, &email).await;
+                let form = form_token(&owner, "/account").await;
+                let _another = enter(api, &email).await;
+                let (person, new) = (clinic.doctor.to_string(), "nine ships under a green moon");
+                let fields = [
+                    ("form_token", form.as_str()),
+                    ("old", PASSWORD),
+                    ("password", new),
+                    ("again", new),
+                    ("session", "others"),
+                    ("person", &person),
+                ];
+                owner.post_form(rule.path, &fields).await
             }
             ("GET", "/p/d/{token}") => api.anonymous().get(&self.dose_path).await,
             ("GET", "/p/d/{token}/done") => api.anonymous().get(&format!("{}/done", self.dose_path)).await,

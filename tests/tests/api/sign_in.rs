@@ -19,7 +19,8 @@ async fn enter(api: &TestApi, token: &str) -> Answer {
     api.anonymous().post_form("/sign-in", &[("token", token), ("next", "")]).await
 }
 
-fn cookie_of(answer: &Answer) -> String {
+/// The session that an answer gives.
+pub fn cookie_of(answer: &Answer) -> String {
     let cookie = answer.header("set-cookie").expect("a cookie");
     assert!(cookie.contains("; Path=/; HttpOnly; SameSite=Lax"), "{cookie}");
     cookie.split(';').next().expect("its value").to_owned()

@@ -17,6 +17,8 @@ const OF_NO_ORGANIZATION: &[&str] = &[
     "alarms",
     "alarm_mails",
     "audit_marks",
+    "accounts",
+    "account_mails",
 ];
 
 async fn database() -> (TestDatabase, PgPool) {

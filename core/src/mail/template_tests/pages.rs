@@ -55,6 +55,7 @@ fn other_pages_render_with_little_and_with_all() {
     let samples = [
         ("link_problem", json!({"reason": "unknown"})),
         ("link_problem", json!({"reason": "expired", "sender": CLINIC, "clinic_phone": PHONE})),
+        ("link_problem", json!({"reason": "used", "forgot_url": "/forgot"})),
         ("error", json!({"status": 500, "title": "Sorry", "detail": null, "reference": null, "back_url": null})),
         (
             "error",

@@ -10,7 +10,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::ids::{Ids, OrgId, PersonId, RequestId};
+use crate::ids::{AccountId, Ids, OrgId, PersonId, RequestId};
 use crate::store::DbError;
 
 /// The role in which somebody acted.
@@ -34,7 +34,7 @@ pub enum Role {
     Schedule,
     /// An operator at the command line.
     Operator,
-    /// Whoever could not say who they are.
+    /// Whoever could not say who they are, or acts for no organization yet.
     Nobody,
 }
 
@@ -86,13 +86,20 @@ pub enum Actor {
         /// The HTTP request.
         request: RequestId,
     },
-    /// Whoever sent a token that is worth nothing.
+    /// Whoever sent a token or a password that is worth nothing.
     UnknownToken {
         /// The HTTP request.
         request: RequestId,
     },
     /// Whoever held the link in a patient's mail.
     PatientLink {
+        /// The HTTP request.
+        request: RequestId,
+    },
+    /// The owner of an account, by a link that was mailed to them, or before it is said for which organization they act.
+    Account {
+        /// Which.
+        id: AccountId,
         /// The HTTP request.
         request: RequestId,
     },
@@ -116,6 +123,7 @@ impl Actor {
             Actor::Person { .. } => "person",
             Actor::UnknownToken { .. } => "token",
             Actor::PatientLink { .. } => "patient_link",
+            Actor::Account { .. } => "account",
             Actor::Job(_) => "job",
             Actor::Schedule { .. } => "schedule",
             Actor::Operator { .. } => "operator",
@@ -125,6 +133,7 @@ impl Actor {
     fn id(self) -> Option<Uuid> {
         match self {
             Actor::Person { id, .. } => Some(id.0),
+            Actor::Account { id, .. } => Some(id.0),
             Actor::Job(id) => Some(id),
             Actor::UnknownToken { .. }
             | Actor::PatientLink { .. }
@@ -136,7 +145,7 @@ impl Actor {
     fn role(self) -> Role {
         match self {
             Actor::Person { role, .. } => role,
-            Actor::UnknownToken { .. } => Role::Nobody,
+            Actor::UnknownToken { .. } | Actor::Account { .. } => Role::Nobody,
             Actor::PatientLink { .. } => Role::Patient,
             Actor::Job(_) => Role::Job,
             Actor::Schedule { .. } => Role::Schedule,
@@ -146,9 +155,10 @@ impl Actor {
 
     fn request(self) -> Uuid {
         match self {
-            Actor::Person { request, .. } | Actor::UnknownToken { request } | Actor::PatientLink { request } => {
-                request.0
-            }
+            Actor::Person { request, .. }
+            | Actor::UnknownToken { request }
+            | Actor::PatientLink { request }
+            | Actor::Account { request, .. } => request.0,
             Actor::Job(id) => id,
             Actor::Schedule { round } => round.0,
             Actor::Operator { run } => run.0,

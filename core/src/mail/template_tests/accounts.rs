@@ -1,0 +1,35 @@
+//! The mails to owners of accounts.
+
+use super::*;
+
+fn mail(kind: &str) -> Rendered {
+    let view = json!({
+        "lang": "en", "dir": "ltr", "kind": kind, "sender": "Canaryclinic & Söhne", "at": "2026-11-23 07:00 UTC",
+        "until": "2026-11-30 07:00 UTC", "page_url": "https://clinic.example.org/page/t0ken",
+    });
+    templates().render_mail(ACCOUNT_MAIL, &view).expect("a mail")
+}
+
+#[test]
+fn each_says_what_happened_and_where_to_go_in_both_parts() {
+    let mut subjects = Vec::new();
+    for (kind, word, names_sender) in [
+        ("invitation", "invites you", true),
+        ("reset", "another password", false),
+        ("locked", "wrong passwords were tried", false),
+        ("password_changed", "was changed", false),
+    ] {
+        let mail = mail(kind);
+        assert_accessible(kind, &mail.html);
+        for part in [&mail.text, &mail.html] {
+            assert!(part.to_lowercase().contains(word) && part.contains("/page/t0ken"), "{kind}: {part}");
+        }
+        assert_eq!(mail.text.contains("Canaryclinic & Söhne"), names_sender, "{kind}");
+        assert!(!mail.text.contains("\n\n\n") && !mail.text.lines().any(|line| line != line.trim()), "{}", mail.text);
+        assert!(mail.html.len() < 10_000 && !mail.subject.contains('\n'));
+        subjects.push(mail.subject);
+    }
+    subjects.sort();
+    subjects.dedup();
+    assert_eq!(subjects.len(), 4, "{subjects:?}");
+}
