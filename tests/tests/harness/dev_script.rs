@@ -128,6 +128,7 @@ async fn dev_up_gives_a_clinic_whose_first_reminder_is_answered_without_a_script
     }
     assert_eq!((&status["running"], &status["ready"]), (&Value::Bool(true), &Value::Bool(true)));
     assert!(status["sign_ins"][0]["token"].is_string(), "{status}");
+    assert!(status["sign_ins"][0]["email"].is_string() && status["sign_ins"][0]["password"].is_string(), "{status}");
     for name in [".dev/log", ".dev/keys", ".dev/blobs"] {
         assert_eq!(checkout.mode(name), 0o700, "{name} holds what is private");
     }
