@@ -198,7 +198,12 @@ impl Parts {
 
     fn components(mut self) -> Components {
         // Pages, and methods that a path does not take.
-        let more = [Problem::method_not_allowed(), Problem::not_signed_in(), Problem::foreign_form()];
+        let more = [
+            Problem::method_not_allowed(),
+            Problem::not_signed_in(),
+            Problem::foreign_form(),
+            Problem::page_without_account(),
+        ];
         self.problems.extend(more.map(|problem| (problem.code(), problem)));
         let mut components = self.components;
         let every: Vec<Problem> = self.problems.into_values().collect();
