@@ -49,7 +49,7 @@ impl SetUp {
             .execute(&pool)
             .await
             .expect("the schedules are switched off");
-        Self { belt, db, redis_url, pool, numbers: AtomicI64::new(0), scheduler: scheduler }
+        Self { belt, db, redis_url, pool, numbers: AtomicI64::new(0), scheduler }
     }
 
     /// A worker with 8 slots that takes jobs.
