@@ -13,7 +13,7 @@ const DIFFERENT: usize = 4;
 const WORD: usize = 4;
 
 /// The passwords that most people take, lower case and sorted: those of six characters or more of the 30,000 of zxcvbn
-/// (MIT; Copyright 2012-2016 Dan Wheeler and Dropbox, Inc., 2016 Joshua Holmer). They are not ours, and not nice.
+/// (MIT; Copyright 2012-2016 Dan Wheeler and Dropbox, Inc., 2016 Joshua Holmer; `common_passwords.LICENSE`). They are not ours, and not nice.
 const COMMON: &str = include_str!("common_passwords.txt");
 
 /// Why a password is not taken, with what to do.
