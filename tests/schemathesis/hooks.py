@@ -1,5 +1,7 @@
 """Values that lead deeper than random ones: ids that are there, zones that exist, whole minutes, and the ends of time."""
 import datetime
+import itertools
+import random
 import uuid
 
 import schemathesis
@@ -21,8 +23,34 @@ schemathesis.openapi.format("date-time", st.one_of(minutes, minutes, st.sampled_
 schemathesis.openapi.format("date", st.one_of(days, days, st.sampled_from(["0001-01-01", "9999-12-31", "2028-02-29"])))
 
 
+turn = itertools.count()
+
+
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    """The document's example of a key stands for a key of one's own: sent twice, it would be another request's."""
+    """The document's example of a key stands for a key of one's own: sent twice, it would be another request's. And what is right
+    by the schema is made right as a whole each second time, so that it gets past the rules that go across fields."""
     if case.headers and case.headers.get("Idempotency-Key") == KEY:
         case.headers["Idempotency-Key"] = str(uuid.uuid4())
+    if case.meta is None or not case.meta.generation.mode.is_positive or next(turn) % 2:
+        return
+    if case.headers:
+        case.headers.pop("If-Match", None)
+    if case.query:
+        case.query.pop("cursor", None)
+    body = case.body
+    if not isinstance(body, dict):
+        return
+    body.pop("version", None)
+    if "starts_at" in body:
+        start = NOW + datetime.timedelta(minutes=random.Random(next(turn)).randrange(60, 60 * 24 * 300))
+        body["starts_at"], body["ends_at"] = (f"{at:%Y-%m-%dT%H:%M}:00Z" for at in (start, start + datetime.timedelta(minutes=30)))
+        body["mode"] = "virtual"
+    if "patient_id" in body:
+        body["patient_id"] = KNOWN[0]
+    for name in ("doctor_id", "prescriber_id"):
+        if body.get(name):
+            body[name] = KNOWN[1]
+    # Who has died gets no more visits: they come back.
+    if "active" in body and "deceased" in body:
+        body["active"], body["deceased"] = True, False

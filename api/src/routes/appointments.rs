@@ -13,19 +13,20 @@ use pulsecal_core::time::Zone;
 use pulsecal_core::visits::{self, Booking, CANCEL_REASONS, Change, KINDS, LONGEST, MODES, Open, STATUSES, VisitError};
 use pulsecal_jobs::AppointmentMail;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use utoipa::ToSchema;
-use utoipa::openapi::Object;
 
 use super::{created, versioned};
 use crate::access::{Tenant, Writer};
 use crate::app::App;
-use crate::contract::examples::{APPOINTMENT, BEFORE, DOCTOR, PATIENT};
-use crate::contract::{Body, Kind, Operation, kinds};
 use crate::fields::{Fields, JsonBody, if_match};
 use crate::paging::{self, StartsAfter, Wanted};
 use crate::params::{Id, Params, WRONG_YEAR, is_in_years};
 use crate::problem::Problem;
+
+mod contract;
+
+pub(super) use contract::contract;
 
 /// Visits are booked so far ahead at most.
 const FARTHEST: TimeDelta = TimeDelta::days(5 * 366);
@@ -44,101 +45,6 @@ pub(super) fn router() -> Router<App> {
         .route("/appointments/{id}/confirm", post(confirm))
 }
 
-/// What the contract says of them.
-pub(super) fn contract() -> Vec<Operation> {
-    let new = json!({
-        "patient_id": PATIENT, "doctor_id": DOCTOR, "starts_at": "2026-12-01T09:00:00Z", "ends_at": "2026-12-01T09:30:00Z", "kind": "follow_up",
-    });
-    let new = Body::new("NewAppointment", new)
-        .required("patient_id", kinds::id(), "An active patient of the organization.")
-        .required("doctor_id", kinds::id(), "An active doctor of the organization.")
-        .required("starts_at", kinds::whole_minute(), "Its begin: a whole minute, five years ahead at most.")
-        .required("ends_at", kinds::whole_minute(), "Its end: after its begin, by 24 hours at most.")
-        .optional("kind", kinds::one_of(&KINDS), "The kind of visit; `other` when nothing is said.");
-    let to = json!({"starts_at": "2026-12-02T09:00:00Z", "ends_at": "2026-12-02T09:30:00Z"});
-    let to = version(Body::new("AppointmentMove", to))
-        .set("starts_at", kinds::whole_minute(), "Its new begin.")
-        .set("ends_at", kinds::whole_minute(), "Its new end.")
-        .set("doctor_id", kinds::id(), "Another doctor.");
-    let cancel = version(Body::new("AppointmentCancel", json!({"reason": "patient"})));
-    let cancel = cancel.optional("reason", kinds::one_of(&CANCEL_REASONS), "Why; `clinic` when nothing is said.");
-    let confirm = version(Body::new("AppointmentConfirm", json!({"version": 1})));
-    vec![
-        Operation::new("GET", "/v1/appointments", "Lists visits")
-            .query("from", kinds::instant().about("Those that begin at this instant or later."))
-            .query("to", kinds::instant().about("Those that begin before this instant."))
-            .query("doctor", kinds::id().about("Of this doctor."))
-            .query("patient", kinds::id().about("Of this patient."))
-            .query("status", status().about("In this status."))
-            .lists::<Shown>("A page of visits, by their begin.", example()),
-        Operation::new("POST", "/v1/appointments", "Books a visit")
-            .detail("The patient is told, and reminded a day and an hour before.")
-            .body(place(new))
-            .fails([Problem::from(VisitError::Taken)])
-            .creates::<Shown>("The visit.", example()),
-        Operation::new("GET", "/v1/appointments/{id}", "Shows a visit").shows_version::<Shown>("The visit.", example()),
-        Operation::new("POST", "/v1/appointments/{id}/move", "Moves a visit")
-            .detail("Gives it another time, place or doctor; the patient is told. The time that it has already changes nothing.")
-            .if_match()
-            .body(place(to))
-            .fails([Problem::from(VisitError::Taken)])
-            .shows_version::<Shown>("The visit as it is now.", example()),
-        Operation::new("POST", "/v1/appointments/{id}/cancel", "Calls a visit off")
-            .detail("The patient is told. Twice changes nothing.")
-            .if_match()
-            .body_or_none(cancel)
-            .fails([Problem::from(VisitError::Past)])
-            .shows_version::<Shown>("The visit as it is now.", example()),
-        Operation::new("POST", "/v1/appointments/{id}/confirm", "Records that the patient will come")
-            .detail("Twice changes nothing.")
-            .if_match()
-            .body_or_none(confirm)
-            .fails([Problem::from(VisitError::Past)])
-            .shows_version::<Shown>("The visit as it is now.", example()),
-    ]
-}
-
-fn version(body: Body) -> Body {
-    body.optional(
-        "version",
-        kinds::number(i32::MIN.into()..=i32::MAX.into()),
-        "The version that is to be changed; as `If-Match`.",
-    )
-}
-
-/// What is said about the place, when booking and when moving.
-fn place(body: Body) -> Body {
-    body.set(
-        "zone",
-        kinds::zone(),
-        "The zone its times are said in; the patient's, or the organization's, when nothing is said.",
-    )
-    .set("mode", mode(), "`in_person` when nothing is said.")
-    .optional("place", kinds::text(PLACE), "Where.")
-    .optional(
-        "meeting_url",
-        kinds::like("^https://", MEETING_URL, "https://meet.example.org/4711"),
-        "Where, if it is virtual.",
-    )
-}
-
-fn status() -> Object {
-    kinds::one_of(&STATUSES)
-}
-
-fn mode() -> Object {
-    kinds::one_of(&MODES)
-}
-
-fn example() -> Value {
-    json!({
-        "id": APPOINTMENT, "patient_id": PATIENT, "doctor_id": DOCTOR, "starts_at": "2026-12-01T09:00:00Z", "ends_at": "2026-12-01T09:30:00Z",
-        "zone": "Europe/Berlin", "local": "2026-12-01T10:00:00+01:00", "status": "booked", "kind": "follow_up", "mode": "in_person",
-        "place": "Room 2", "meeting_url": null, "sequence": 0, "confirmed_by_patient_at": null, "move_asked_at": null,
-        "cancel_reason": null, "cancelled_at": null, "created_at": BEFORE, "updated_at": BEFORE, "version": 1,
-    })
-}
-
 /// A visit, as it is shown.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Appointment)]
@@ -153,10 +59,10 @@ struct Shown {
     /// … and its begin as clocks show it there.
     #[schema(format = DateTime)]
     local: Option<String>,
-    #[schema(schema_with = status)]
+    #[schema(schema_with = contract::status)]
     status: String,
     kind: String,
-    #[schema(schema_with = mode)]
+    #[schema(schema_with = contract::mode)]
     mode: String,
     place: Option<String>,
     meeting_url: Option<String>,

@@ -30,6 +30,9 @@ const LONGEST: TimeDelta = TimeDelta::days(366);
 /// The range when none is asked for.
 const USUAL: TimeDelta = TimeDelta::days(14);
 
+/// Doses are shown until the last day of the year 9999: what comes later, in whichever zone, cannot be written as RFC 3339 has it.
+const LAST: i64 = 253_402_214_400;
+
 /// The route.
 pub(super) fn router() -> Router<App> {
     Router::new().route("/medication-reminders/{id}/occurrences", get(list))
@@ -137,8 +140,12 @@ fn range(params: &mut Params, now: DateTime<Utc>) -> (DateTime<Utc>, DateTime<Ut
     let from = params.instant("from");
     let to = params.instant("to");
     let from = from.unwrap_or_else(|| to.map_or(now, |to| to - USUAL));
-    let to = to.unwrap_or_else(|| from + USUAL);
-    if to <= from {
+    let last = DateTime::from_timestamp(LAST, 0).unwrap_or(DateTime::<Utc>::MAX_UTC);
+    let to = to.unwrap_or_else(|| from + USUAL).min(last);
+    if from >= last {
+        params.wrong("from", "is too far ahead");
+    }
+    if to <= from && from < last {
         params.wrong("to", "must be after from");
     } else if to - from > LONGEST {
         let days = LONGEST.num_days();
@@ -212,7 +219,11 @@ mod tests {
         let mut params = Params::of("");
         assert_eq!(range(&mut params, now), (now, now + USUAL));
         params.finish().expect("fine");
+        let mut params = Params::of("from=9999-12-30T00:00:00Z");
+        assert_eq!(range(&mut params, now).1.to_rfc3339(), "9999-12-31T00:00:00+00:00");
+        params.finish().expect("fine");
         for query in [
+            "from=9999-12-31T23:59:00Z",
             "from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z",
             "from=2026-01-01T00:00:00Z&to=2026-01-01T00:00:00Z",
             "from=2026-01-01T00:00:00Z&to=2027-01-02T00:00:01Z",
