@@ -89,7 +89,7 @@ fn openapi() -> OpenApi {
         operations().into_iter().map(|operation| ((operation.method, operation.path), operation)).collect();
     let mut parts = Parts::default();
     let mut paths = PathsBuilder::new();
-    for rule in &RULES {
+    for rule in RULES {
         let operation = described.remove(&(rule.method, rule.path)).or_else(|| pages::of(rule));
         // A test compares the document with the table: none is missing, and none is left.
         if let (Some(operation), Some(method)) = (operation, method(rule.method)) {

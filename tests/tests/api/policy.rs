@@ -93,12 +93,12 @@ async fn every_route_lets_in_whom_the_table_says_and_puts_on_record_whom_it_does
     let mut refused = 0;
     for rule in RULES {
         for guest in &guests {
-            if rule.path == "/sign-out" && guest.refusal(&rule).is_none() {
+            if rule.path == "/sign-out" && guest.refusal(rule).is_none() {
                 continue; // it would end the session that the rest needs; `sign_in` has it
             }
-            let answer = guest.knock(&rule).await;
+            let answer = guest.knock(rule).await;
             let about = format!("{} {} as {:?}: {}", rule.method, rule.path, guest.role, answer.text());
-            match guest.refusal(&rule) {
+            match guest.refusal(rule) {
                 Some(status) => assert_eq!(answer.status, status, "{about}"),
                 // 401 is also what the sign-in page says of a token that opens nothing.
                 None if rule.path == "/sign-in" => assert!([200, 303, 401].contains(&answer.status), "{about}"),
@@ -333,7 +333,7 @@ async fn what_is_changed_and_what_is_seen_of_patients_is_on_record() {
     let fixture = Fixture::new(&api).await;
     // What others need comes before what ends it.
     let last = ["/v1/prescriptions/{id}/stop", "/v1/appointments/{id}/cancel"];
-    let (early, late): (Vec<Rule>, Vec<Rule>) = RULES.into_iter().partition(|rule| !last.contains(&rule.path));
+    let (early, late): (Vec<Rule>, Vec<Rule>) = RULES.iter().copied().partition(|rule| !last.contains(&rule.path));
     for rule in early.into_iter().chain(late) {
         // A file is fetched in the tests of exports, which also ask for this entry.
         if rule.trace == Trace::Read("export.download") {

@@ -1,0 +1,99 @@
+//! The table of routes: who each is for, and what it leaves in the audit trail.
+
+use pulsecal_core::tokens::TokenScope::*;
+
+use super::Trace::{Nothing, Read, Write};
+use super::Who::{Account, Anybody, Development, LinkHolder, Ops, Page, Session, ThisMachine, Token, TokenOrPage};
+use super::{Rule, Trace, Who};
+
+const fn rule(method: &'static str, path: &'static str, who: Who, trace: Trace) -> Rule {
+    Rule { method, path, who, trace }
+}
+
+/// Every route.
+#[rustfmt::skip]
+pub const RULES: &[Rule] = &[
+    rule("GET", "/", Anybody, Nothing),
+    rule("GET", "/health/live", Anybody, Nothing),
+    rule("GET", "/health/ready", Anybody, Nothing),
+    rule("GET", "/metrics", ThisMachine, Nothing),
+    rule("GET", "/assets/{name}", Anybody, Nothing),
+    // The contract holds nothing of anybody: whoever writes a program against it needs no token yet.
+    rule("GET", "/openapi.json", Anybody, Nothing),
+    rule("GET", "/docs", Anybody, Nothing),
+
+    rule("GET", "/v1/patients", Token(PatientsRead), Read("patient.list")),
+    rule("GET", "/v1/patients/{id}", Token(PatientsRead), Read("patient.read")),
+    rule("PATCH", "/v1/patients/{id}", Token(PatientsWrite), Write(&["patient.changed"])),
+    rule("GET", "/v1/prescriptions", Token(PrescriptionsRead), Read("prescription.list")),
+    rule("POST", "/v1/prescriptions", Token(PrescriptionsWrite), Write(&["prescription.written"])),
+    rule("GET", "/v1/prescriptions/{id}", Token(PrescriptionsRead), Read("prescription.read")),
+    rule("POST", "/v1/prescriptions/{id}/stop", Token(PrescriptionsWrite), Write(&["prescription.stopped"])),
+    rule("GET", "/v1/medication-reminders", Token(RemindersRead), Read("reminder.list")),
+    rule("POST", "/v1/medication-reminders", Token(RemindersWrite), Write(&["reminder.set"])),
+    rule("GET", "/v1/medication-reminders/{id}", Token(RemindersRead), Read("reminder.read")),
+    rule("PATCH", "/v1/medication-reminders/{id}", Token(RemindersWrite), Write(&["reminder.changed"])),
+    rule("GET", "/v1/medication-reminders/{id}/occurrences", Token(RemindersRead), Read("dose.list")),
+    rule("GET", "/v1/appointments", Token(AppointmentsRead), Read("appointment.list")),
+    rule("POST", "/v1/appointments", Token(AppointmentsWrite), Write(&["appointment.booked"])),
+    rule("GET", "/v1/appointments/{id}", Token(AppointmentsRead), Read("appointment.read")),
+    rule("POST", "/v1/appointments/{id}/move", Token(AppointmentsWrite), Write(&["appointment.moved"])),
+    rule("POST", "/v1/appointments/{id}/cancel", Token(AppointmentsWrite), Write(&["appointment.cancelled"])),
+    rule("POST", "/v1/appointments/{id}/confirm", Token(AppointmentsWrite), Write(&["appointment.confirmed"])),
+    rule("GET", "/v1/messages", Token(MessagesRead), Read("message.list")),
+    rule("GET", "/v1/jobs", Token(JobsRead), Nothing),
+    rule("GET", "/v1/exports", Token(ExportsRead), Nothing),
+    rule("POST", "/v1/exports", Token(ExportsWrite), Write(&["export.request"])),
+    rule("GET", "/v1/exports/{id}", Token(ExportsRead), Nothing),
+    rule("DELETE", "/v1/exports/{id}", Token(ExportsWrite), Write(&["export.cancel"])),
+    rule("GET", "/v1/exports/{id}/events", Token(ExportsRead), Nothing),
+    rule("GET", "/v1/exports/{id}/download", Token(ExportsRead), Read("export.download")),
+    rule("GET", "/files/e/{token}", TokenOrPage(ExportsRead), Read("export.download")),
+
+    rule("GET", "/sign-in", Anybody, Nothing),
+    rule("POST", "/sign-in", Anybody, Write(&["session.begun", "session.ended", "session.refused"])),
+    rule("POST", "/sign-out", Session, Write(&["session.ended"])),
+    rule("GET", "/forgot", Anybody, Nothing),
+    rule("POST", "/forgot", Anybody, Write(&["account.reset_asked"])),
+    rule("GET", "/reset/{token}", LinkHolder, Nothing),
+    rule("POST", "/reset/{token}", LinkHolder, Write(&["password.reset"])),
+    rule("GET", "/welcome/{token}", LinkHolder, Nothing),
+    rule("POST", "/welcome/{token}", LinkHolder, Write(&["account.joined"])),
+    rule("GET", "/account", Account, Nothing),
+    rule("POST", "/account/password", Account, Write(&["password.changed", "password.refused"])),
+    rule("POST", "/account/sessions", Account, Write(&["session.ended"])),
+    rule("GET", "/account/memberships", Account, Nothing),
+    rule("POST", "/account/memberships", Account, Write(&["session.begun"])),
+
+    rule("GET", "/p/d/{token}", LinkHolder, Read("dose.read")),
+    rule("POST", "/p/d/{token}", LinkHolder, Write(&["dose.taken", "dose.skipped", "dose.snoozed"])),
+    rule("GET", "/p/d/{token}/done", LinkHolder, Read("dose.read")),
+    rule("GET", "/p/a/{token}", LinkHolder, Read("appointment.read")),
+    rule("POST", "/p/a/{token}", LinkHolder, Write(&[
+        "appointment.confirmed", "appointment.move_asked", "appointment.moved", "appointment.cancelled",
+    ])),
+
+    rule("GET", "/staff", Page(None), Nothing),
+    rule("GET", "/staff/exports", Page(Some(ExportsRead)), Nothing),
+    rule("POST", "/staff/exports", Page(Some(ExportsWrite)), Write(&["export.request"])),
+    rule("POST", "/staff/exports/{id}/cancel", Page(Some(ExportsWrite)), Write(&["export.cancel"])),
+    rule("GET", "/staff/exports/{id}/events", Page(Some(ExportsRead)), Nothing),
+
+    // Ids and numbers only, of every organization.
+    rule("GET", "/ops", Ops(JobsRead), Nothing),
+    rule("GET", "/ops/audit", Ops(JobsRead), Nothing),
+    rule("GET", "/ops/jobs", Ops(JobsRead), Nothing),
+    rule("GET", "/ops/jobs/{id}", Ops(JobsRead), Nothing),
+    rule("POST", "/ops/jobs/{id}/{verb}", Ops(OpsWrite), Write(&["job.retry", "message.retry", "job.cancel"])),
+    rule("POST", "/ops/queues/{queue}/{verb}", Ops(OpsWrite), Write(&["queue.pause", "queue.resume"])),
+    rule("GET", "/ops/schedules", Ops(JobsRead), Nothing),
+    rule("POST", "/ops/schedules/{name}/{verb}", Ops(OpsWrite), Write(&[
+        "schedule.pause", "schedule.resume", "schedule.run_now",
+    ])),
+
+    // Mail that was sent to nobody.
+    rule("GET", "/dev/inbox", Development, Nothing),
+    rule("GET", "/dev/inbox/{id}", Development, Nothing),
+    rule("GET", "/dev/inbox/{id}/html", Development, Nothing),
+    rule("GET", "/dev/inbox/{id}/raw", Development, Nothing),
+];
