@@ -85,8 +85,8 @@ impl Checkout {
 
     fn kill9_all(&self) {
         let pids = self.running().into_iter().map(|(pid, _)| pid.to_string());
-        let killed = Command::new("sh").args(["-c", "kill -9 \"$@\"", "kill"]).args(pids).status();
-        assert!(killed.is_ok_and(|status| status.success()));
+        // It fails for one that ended by itself meanwhile; whether any is left, the caller asks.
+        Command::new("sh").args(["-c", "kill -9 \"$@\"", "kill"]).args(pids).status().expect("sh runs");
     }
 
     fn mode(&self, name: &str) -> u32 {
