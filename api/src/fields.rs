@@ -190,6 +190,21 @@ impl Fields {
         Self::of(map)
     }
 
+    /// The fields of an object within that may be absent, and not null.
+    pub(crate) fn set_object(&mut self, name: &str) -> Option<Self> {
+        self.set::<Map<String, Value>>(name).map(Self::of)
+    }
+
+    /// The fields of the objects of a list of `most` at most, which may be absent, and not null.
+    pub(crate) fn set_objects(&mut self, name: &str, most: usize) -> Option<Vec<Self>> {
+        let all = self.set::<Vec<Map<String, Value>>>(name)?;
+        if all.len() > most {
+            self.wrong(name, format!("must have {most} at most"));
+            return None;
+        }
+        Some(all.into_iter().map(Self::of).collect())
+    }
+
     /// All of an object within was read: what is left of it, and what was wrong, is on record under its name.
     pub(crate) fn take_in(&mut self, name: &str, inner: Self) {
         for error in inner.errors {

@@ -64,24 +64,42 @@ pub struct Rule {
     pub trace: Trace,
 }
 
+/// What who cares for patients may do.
+const CARE: [TokenScope; 13] = [
+    PatientsRead,
+    PatientsWrite,
+    PrescriptionsRead,
+    PrescriptionsWrite,
+    RemindersRead,
+    RemindersWrite,
+    AppointmentsRead,
+    AppointmentsWrite,
+    MessagesRead,
+    JobsRead,
+    ExportsRead,
+    ExportsWrite,
+    OrganizationRead,
+];
+
+/// What administrators of an organization may do: all of it, and what is the organization's to decide.
+const ADMIN: [TokenScope; CARE.len() + 1] = {
+    let mut all = [OrganizationWrite; CARE.len() + 1];
+    let mut at = 0;
+    while at < CARE.len() {
+        all[at] = CARE[at];
+        at += 1;
+    }
+    all
+};
+
 /// What a role may do at most, whatever the token that somebody came with says. Who signed in with a password may all of it.
 pub fn ceiling(role: Role) -> &'static [TokenScope] {
     match role {
-        Role::Doctor | Role::Nurse | Role::Admin => &[
-            PatientsRead,
-            PatientsWrite,
-            PrescriptionsRead,
-            PrescriptionsWrite,
-            RemindersRead,
-            RemindersWrite,
-            AppointmentsRead,
-            AppointmentsWrite,
-            MessagesRead,
-            JobsRead,
-            ExportsRead,
-            ExportsWrite,
-        ],
-        Role::Receptionist => &[PatientsRead, PatientsWrite, AppointmentsRead, AppointmentsWrite, MessagesRead],
+        Role::Doctor | Role::Nurse => &CARE,
+        Role::Admin => &ADMIN,
+        Role::Receptionist => {
+            &[PatientsRead, PatientsWrite, AppointmentsRead, AppointmentsWrite, MessagesRead, OrganizationRead]
+        }
         Role::Ops => &[MessagesRead, JobsRead, OpsWrite],
         // Patients have their pages; the API is for staff and the systems of a clinic.
         _ => &[],

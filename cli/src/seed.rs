@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{NaiveTime, TimeDelta, Timelike, Weekday};
+use chrono::{Datelike, NaiveTime, TimeDelta, Timelike, Weekday};
 use clap::{Args, Subcommand};
 use pulsecal_core::accounts;
+use pulsecal_core::clinic::Holiday;
 use pulsecal_core::context::Context;
 use pulsecal_core::doses::{Days, Timing, planner};
 use pulsecal_core::ids::{OrgId, PersonId};
@@ -114,6 +115,11 @@ pub async fn run(what: Seed, out: Output) -> Result<(), Failure> {
         phone: Some("+49 30 555 0100".into()),
     };
     organizations::put(tx.conn(), &clinic, now).await.map_err(db)?;
+    if let Some(mut details) = organizations::one_to_change(tx.conn(), clinic.id).await.map_err(db)? {
+        details.address = Some("Lindenstraße 12, 10969 Berlin".into());
+        details.holidays = holidays(now.year());
+        organizations::save(tx.conn(), &mut details, now).await.map_err(db)?;
+    }
     let staff = |id: Uuid, role, given: &str, family: &str| PersonRow {
         id,
         role,
@@ -127,14 +133,18 @@ pub async fn run(what: Seed, out: Output) -> Result<(), Failure> {
         active: true,
         deceased: false,
     };
-    let (doctor, nurse, ops) = (tx.new_id::<Uuid>(), tx.new_id::<Uuid>(), tx.new_id::<Uuid>());
+    let (doctor, nurse, admin, ops) =
+        (tx.new_id::<Uuid>(), tx.new_id::<Uuid>(), tx.new_id::<Uuid>(), tx.new_id::<Uuid>());
     put_person(tx.conn(), clinic.id, &staff(doctor, "doctor", "Dr Miriam", "Sommer"), now).await.map_err(db)?;
     put_person(tx.conn(), clinic.id, &staff(nurse, "nurse", "Tom", "Ahlers"), now).await.map_err(db)?;
+    put_person(tx.conn(), clinic.id, &staff(admin, "admin", "Ingrid", "Holm"), now).await.map_err(db)?;
     put_person(tx.conn(), clinic.id, &staff(ops, "ops", "Robin", "Keller"), now).await.map_err(db)?;
     let expires_at = now + TimeDelta::days(30);
     let scopes = tokens::Scopes::all();
     let token =
         tokens::mint(&mut tx, operator(), clinic.id, PersonId(nurse), &scopes, expires_at, "demo").await.map_err(db)?;
+    let admin_token =
+        tokens::mint(&mut tx, operator(), clinic.id, PersonId(admin), &scopes, expires_at, "demo").await.map_err(db)?;
     let ops_token =
         tokens::mint(&mut tx, operator(), clinic.id, PersonId(ops), &scopes, expires_at, "demo").await.map_err(db)?;
     tx.commit().await.map_err(db)?;
@@ -143,6 +153,7 @@ pub async fn run(what: Seed, out: Output) -> Result<(), Failure> {
         give_password(&ctx, PersonId(person), &email).await.map(|password| (email, password))
     };
     let (nurses, opss) = (sign_in_of(nurse, "Ahlers").await?, sign_in_of(ops, "Keller").await?);
+    let admins = sign_in_of(admin, "Holm").await?;
 
     let nudges = demo.nudge_after.split(',').filter(|text| !text.is_empty()).map(|text| text.trim().parse::<i32>());
     let nudges = nudges.collect::<Result<Vec<_>, _>>();
@@ -170,6 +181,8 @@ pub async fn run(what: Seed, out: Output) -> Result<(), Failure> {
     let sign_ins = json!([
         {"who": "nurse (at /sign-in; API token with all scopes)", "organization": clinic.id, "person": nurse, "role": "nurse",
             "email": nurses.0, "password": nurses.1, "token": secret},
+        {"who": "administrator (at /sign-in; API token with all scopes)", "organization": clinic.id, "person": admin, "role": "admin",
+            "email": admins.0, "password": admins.1, "token": admin_token.expose()},
         {"who": "ops (at /sign-in, for /ops)", "organization": clinic.id, "person": ops, "role": "ops",
             "email": opss.0, "password": opss.1, "token": ops_token.expose()},
     ]);
@@ -235,6 +248,16 @@ async fn book_visits(ctx: &Context, org: OrgId, doctor: PersonId, people: &[Pers
         tx.commit().await.map_err(db)?;
     }
     Ok(())
+}
+
+/// The days of a year and of the next on which the clinic is closed.
+fn holidays(year: i32) -> Vec<Holiday> {
+    let days = [(1, 1, "New Year's Day"), (5, 1, "Labour Day"), (10, 3, "German Unity Day"), (12, 25, "Christmas Day")];
+    let all = [year, year + 1].into_iter().flat_map(|year| days.map(|(month, day, name)| (year, month, day, name)));
+    let holiday = |(year, month, day, name): (i32, u32, u32, &str)| {
+        Some(Holiday { day: chrono::NaiveDate::from_ymd_opt(year, month, day)?, name: name.into() })
+    };
+    all.filter_map(holiday).collect()
 }
 
 fn patient(

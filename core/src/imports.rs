@@ -209,8 +209,9 @@ async fn put_visit(
         }
     })?;
     let Some(after) = store::visits::one(tx.conn(), id).await? else { return Ok(None) };
+    let rules = store::organizations::rules(tx.conn(), target.org).await?.visits;
     let Some(before) = before else {
-        visits::enqueue_mails(tx, &after, None, job).await?;
+        visits::enqueue_mails(tx, &after, None, &rules, job).await?;
         return Ok(None);
     };
     if before.sequence == after.sequence {
@@ -222,7 +223,7 @@ async fn put_visit(
     };
     visits::cancel_older_mails(tx, &before, before.sequence, why).await?;
     let says = visits::tells(&before, &after, now).filter(|_| target.tell);
-    visits::enqueue_mails(tx, &after, says, job).await?;
+    visits::enqueue_mails(tx, &after, says, &rules, job).await?;
     Ok(Some(action))
 }
 

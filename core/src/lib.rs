@@ -5,6 +5,7 @@ pub mod audit;
 pub mod backup;
 pub mod belt;
 pub mod blobs;
+pub mod clinic;
 pub mod clock;
 pub mod config;
 pub mod context;

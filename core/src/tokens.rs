@@ -48,11 +48,15 @@ pub enum TokenScope {
     ExportsRead,
     /// Ask for exports, and cancel them.
     ExportsWrite,
+    /// Read the organization: its details, opening hours and rules.
+    OrganizationRead,
+    /// Change the organization: its details, opening hours and rules.
+    OrganizationWrite,
 }
 
 impl TokenScope {
     /// Every scope.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::PatientsRead,
         Self::PatientsWrite,
         Self::PrescriptionsRead,
@@ -66,6 +70,8 @@ impl TokenScope {
         Self::OpsWrite,
         Self::ExportsRead,
         Self::ExportsWrite,
+        Self::OrganizationRead,
+        Self::OrganizationWrite,
     ];
 
     /// Its name, as in `patients:read`.
@@ -84,6 +90,8 @@ impl TokenScope {
             Self::OpsWrite => "ops:write",
             Self::ExportsRead => "exports:read",
             Self::ExportsWrite => "exports:write",
+            Self::OrganizationRead => "organization:read",
+            Self::OrganizationWrite => "organization:write",
         }
     }
 }

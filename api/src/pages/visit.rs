@@ -11,14 +11,16 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use chrono::{DateTime, Utc};
+use pulsecal_core::clinic::VisitRules;
 use pulsecal_core::links::{LinkError, VisitLink};
 use pulsecal_core::mail::{VisitChoice, VisitForm, VisitPageView};
 use pulsecal_core::send::visit_facts;
 use pulsecal_core::store::audit::{self, Entry};
+use pulsecal_core::store::organizations;
 use pulsecal_core::store::visits::{VisitSubject, subjects};
 use pulsecal_core::time::Zone;
 use pulsecal_core::tokens::fingerprint;
-use pulsecal_core::visits::{self, CANCEL_UNTIL, Change, MOVE_UNTIL, Open, VisitError, free, is_off, is_open};
+use pulsecal_core::visits::{self, Change, Open, VisitError, free, is_off, is_open};
 use pulsecal_jobs::AppointmentMail;
 use serde_json::json;
 
@@ -41,6 +43,7 @@ struct Seen {
     link: VisitLink,
     subject: VisitSubject,
     zone: Zone,
+    rules: VisitRules,
     times: Vec<DateTime<Utc>>,
     now: DateTime<Utc>,
 }
@@ -87,9 +90,10 @@ impl Seen {
         let subject = subjects(tx.conn(), &[link.visit]).await?.pop().filter(|subject| subject.reachable);
         let subject = subject.ok_or_else(Problem::link_expired)?;
         let zone: Zone = subject.visit.zone.parse().map_err(|_| Problem::internal("a visit's zone is none"))?;
-        let times = free::free_times(&mut tx, &subject.visit, zone).await?;
+        let rules = organizations::rules(tx.conn(), link.org).await?;
+        let times = free::free_times(&mut tx, &subject.visit, &rules).await?;
         holder.saw(app, tx, link.org, ("appointment", link.visit.0), subject.visit.patient).await?;
-        Ok(Self { token: token.clone(), link, subject, zone, times, now })
+        Ok(Self { token: token.clone(), link, subject, zone, rules: rules.visits, times, now })
     }
 
     fn state(&self) -> &'static str {
@@ -113,14 +117,14 @@ impl Seen {
         problem: Option<&str>,
     ) -> Result<Response, Problem> {
         let visit = &self.subject.visit;
-        let can_move = may_move(visit.starts_at, self.now);
+        let can_move = may_move(&self.rules, visit.starts_at, self.now);
         let form = VisitForm {
             action: &self.path(app),
             token: &form_token(&self.token),
             version: visit.version,
             state: self.state(),
             can_move,
-            can_cancel: may_cancel(visit.starts_at, self.now),
+            can_cancel: may_cancel(&self.rules, visit.starts_at, self.now),
             asked: visit.move_asked_at.is_some(),
             preselected,
             done,
@@ -131,12 +135,12 @@ impl Seen {
     }
 }
 
-fn may_move(starts_at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
-    now <= starts_at - MOVE_UNTIL
+fn may_move(rules: &VisitRules, starts_at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    now <= starts_at - rules.move_until()
 }
 
-fn may_cancel(starts_at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
-    now <= starts_at - CANCEL_UNTIL
+fn may_cancel(rules: &VisitRules, starts_at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    now <= starts_at - rules.cancel_until()
 }
 
 /// Shows that a post comes from the form: who only guesses that there is one does not have it.
@@ -204,22 +208,22 @@ async fn change(app: &App, seen: &Seen, asked: Asked, version: i32, holder: Link
         Err(VisitError::Version(_)) if is_done(asked, &seen.subject) => return Ok(()),
         other => other?,
     };
-    let (now, starts_at) = (open.tx.now(), open.visit.starts_at);
+    let (now, starts_at, rules) = (open.tx.now(), open.visit.starts_at, open.rules.visits);
     let done = match asked {
         Asked::Confirm => open.confirm(AppointmentMail::make).await?,
-        Asked::AskToMove | Asked::MoveTo(_) if !may_move(starts_at, now) => return Err(VisitError::Past),
+        Asked::AskToMove | Asked::MoveTo(_) if !may_move(&rules, starts_at, now) => return Err(VisitError::Past),
         Asked::AskToMove => open.ask_to_move().await?,
-        Asked::Cancel if !may_cancel(starts_at, now) => return Err(VisitError::Past),
+        Asked::Cancel if !may_cancel(&rules, starts_at, now) => return Err(VisitError::Past),
         Asked::Cancel => open.cancel("patient", AppointmentMail::make).await?,
         Asked::MoveTo(at) => {
-            let Open { tx, visit } = &mut open;
-            if !free::is_free(tx, visit, seen.zone, at).await? {
+            let Open { tx, visit, rules } = &mut open;
+            if !free::is_free(tx, visit, rules, at).await? {
                 return Err(VisitError::Taken);
             }
             open.move_to(Change { starts_at: Some(at), ..Change::default() }, AppointmentMail::make).await?
         }
     };
-    let Open { mut tx, visit } = open;
+    let Open { mut tx, visit, .. } = open;
     if done {
         let entry = Entry {
             org: Some(org),
@@ -259,14 +263,6 @@ fn refusal(why: &VisitError) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_visit_is_moved_until_an_hour_and_cancelled_until_half_an_hour_before() {
-        let starts_at = DateTime::UNIX_EPOCH + chrono::TimeDelta::days(1);
-        let before = |minutes| starts_at - chrono::TimeDelta::minutes(minutes);
-        assert!(may_move(starts_at, before(60)) && !may_move(starts_at, before(59)));
-        assert!(may_cancel(starts_at, before(30)) && !may_cancel(starts_at, before(29)));
-    }
 
     #[test]
     fn the_form_says_one_of_its_own_words() {

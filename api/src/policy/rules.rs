@@ -34,6 +34,8 @@ pub const RULES: &[Rule] = &[
     rule("GET", "/v1/medication-reminders/{id}", Token(RemindersRead), Read("reminder.read")),
     rule("PATCH", "/v1/medication-reminders/{id}", Token(RemindersWrite), Write(&["reminder.changed"])),
     rule("GET", "/v1/medication-reminders/{id}/occurrences", Token(RemindersRead), Read("dose.list")),
+    rule("GET", "/v1/organization", Token(OrganizationRead), Nothing),
+    rule("PATCH", "/v1/organization", Token(OrganizationWrite), Write(&["organization.changed"])),
     rule("GET", "/v1/appointments", Token(AppointmentsRead), Read("appointment.list")),
     rule("POST", "/v1/appointments", Token(AppointmentsWrite), Write(&["appointment.booked"])),
     rule("GET", "/v1/appointments/{id}", Token(AppointmentsRead), Read("appointment.read")),

@@ -10,7 +10,7 @@ use chrono::{DateTime, TimeDelta, Timelike, Utc};
 use pulsecal_core::ids::{AppointmentId, PersonId};
 use pulsecal_core::store::visits::{self as store, Visit, VisitFilter};
 use pulsecal_core::time::Zone;
-use pulsecal_core::visits::{self, Booking, CANCEL_REASONS, Change, KINDS, LONGEST, MODES, Open, STATUSES, VisitError};
+use pulsecal_core::visits::{self, Booking, CANCEL_REASONS, Change, KINDS, MODES, Open, STATUSES, VisitError};
 use pulsecal_jobs::AppointmentMail;
 use serde::Serialize;
 use serde_json::json;
@@ -69,6 +69,8 @@ struct Shown {
     sequence: i32,
     confirmed_by_patient_at: Option<DateTime<Utc>>,
     move_asked_at: Option<DateTime<Utc>>,
+    /// The clinic is closed then: it was booked or moved so by staff.
+    outside_hours: bool,
     cancel_reason: Option<String>,
     cancelled_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
@@ -95,6 +97,7 @@ impl From<Visit> for Shown {
             sequence: v.sequence,
             confirmed_by_patient_at: v.confirmed_by_patient_at,
             move_asked_at: v.move_asked_at,
+            outside_hours: v.outside_hours,
             cancel_reason: v.cancel_reason,
             cancelled_at: v.cancelled_at,
             created_at: v.created_at,
@@ -121,9 +124,10 @@ impl From<VisitError> for Problem {
                 Self::conflict(format!("The appointment is {status}, so that cannot be done."))
             }
             VisitError::Past => Self::conflict("That time is over."),
-            VisitError::Length => {
-                Self::field("ends_at", format!("must be after starts_at, by {} hours at most", LONGEST.num_hours()))
+            VisitError::Length(most) => {
+                Self::field("ends_at", format!("must be after starts_at, by {most} minutes at most"))
             }
+            VisitError::Far(most) => Self::field("starts_at", format!("must be {most} days ahead at most")),
             VisitError::Busy => Self::unavailable(
                 "A mail about this appointment is being handed to the mail server. Nothing was changed; please try again in a moment.",
                 2,
@@ -245,8 +249,8 @@ async fn book(by: Writer, State(app): State<App>, body: JsonBody) -> Result<Resp
         place: said.place.flatten(),
         meeting_url: said.meeting_url.flatten(),
     };
-    let Open { mut tx, visit } = visits::book(&app.ctx, by.org(), booking, AppointmentMail::make).await?;
-    let detail = json!({"patient": visit.patient, "doctor": visit.doctor});
+    let Open { mut tx, visit, .. } = visits::book(&app.ctx, by.org(), booking, AppointmentMail::make).await?;
+    let detail = json!({"patient": visit.patient, "doctor": visit.doctor, "outside_hours": visit.outside_hours});
     by.audit(&app, &mut tx, "appointment.booked", "appointment", visit.id.0, detail).await?;
     let location = format!("{}/v1/appointments/{}", app.base_path, visit.id);
     by.close(tx, created(&location, visit.version, &Shown::from(visit))).await
@@ -269,7 +273,7 @@ async fn open(
 
 /// Adds the audit entry of what was done, commits, and shows the visit as it is now.
 async fn close(app: &App, by: &Writer, open: Open, done: Option<&'static str>) -> Result<Response, Problem> {
-    let Open { mut tx, visit } = open;
+    let Open { mut tx, visit, .. } = open;
     if let Some(action) = done {
         let detail = json!({"version": visit.version, "sequence": visit.sequence, "reason": visit.cancel_reason});
         by.audit(app, &mut tx, action, "appointment", visit.id.0, detail).await?;

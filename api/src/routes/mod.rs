@@ -6,6 +6,7 @@ pub(crate) mod files;
 mod jobs;
 mod messages;
 mod occurrences;
+mod organization;
 mod patients;
 mod prescriptions;
 mod reminders;
@@ -33,6 +34,7 @@ pub(crate) fn v1() -> Router<App> {
         .merge(prescriptions::router())
         .merge(reminders::router())
         .merge(occurrences::router())
+        .merge(organization::router())
         .merge(appointments::router())
         .merge(messages::router())
         .merge(exports::router())
@@ -46,6 +48,7 @@ pub(crate) fn contract() -> Vec<Operation> {
         prescriptions::contract(),
         reminders::contract(),
         occurrences::contract(),
+        organization::contract(),
         appointments::contract(),
         messages::contract(),
         exports::contract(),

@@ -50,7 +50,7 @@ impl Message for VisitMessage {
     }
 
     fn stale(subject: &VisitSubject, ask: &VisitMail, now: DateTime<Utc>) -> Option<&'static str> {
-        stale(&subject.visit, subject.reachable, ask, now)
+        stale(&subject.visit, subject.reachable, subject.last_reminder, ask, now)
     }
 
     fn content(desk: Desk<'_>, subject: &VisitSubject, ask: &VisitMail, now: DateTime<Utc>) -> Result<Content, String> {

@@ -2,9 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
+use sqlx::types::Json;
 
+use crate::clinic::{ClinicRules, Holiday, Hours, OpeningHours, VisitRules};
 use crate::ids::OrgId;
 use crate::store::DbError;
+use crate::time::ZoneError;
 
 /// An organization.
 #[derive(Clone, Debug)]
@@ -39,12 +42,25 @@ pub async fn put(conn: &mut PgConnection, o: &OrganizationRow, now: DateTime<Utc
     )
     .execute(&mut *conn)
     .await?;
+    replan_for_zone(conn, o.id, &o.zone, now).await
+}
+
+/// Has the planner look at the doses whose times follow the organization's zone, if they were planned in another one.
+///
+/// # Errors
+/// Postgres.
+pub async fn replan_for_zone(
+    conn: &mut PgConnection,
+    org: OrgId,
+    zone: &str,
+    now: DateTime<Utc>,
+) -> Result<(), DbError> {
     sqlx::query!(
         "UPDATE medication_reminders r SET next_plan_at = $2 FROM people p WHERE p.person_id = r.patient_id AND p.org_id = $1 AND p.zone IS NULL
            AND r.planned_zone IS DISTINCT FROM $3 AND r.meaning = 'wall_clock'",
-        o.id.0,
+        org.0,
         now,
-        o.zone
+        zone
     )
     .execute(conn)
     .await?;
@@ -80,4 +96,150 @@ pub async fn lock(conn: &mut PgConnection, org: OrgId) -> Result<bool, DbError> 
     let found =
         sqlx::query_scalar!(r#"SELECT 1 AS "one!" FROM organizations WHERE org_id = $1 FOR NO KEY UPDATE"#, org.0);
     Ok(found.fetch_optional(conn).await?.is_some())
+}
+
+/// An organization with all that it decides for itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Organization {
+    /// The row.
+    pub id: OrgId,
+    /// Its name.
+    pub name: String,
+    /// The name it uses where its own tells too much.
+    pub discreet_name: Option<String>,
+    /// clinic, hospital or solo_practice.
+    pub kind: String,
+    /// Its zone.
+    pub zone: String,
+    /// Its telephone number.
+    pub phone: Option<String>,
+    /// Where it is.
+    pub address: Option<String>,
+    /// When it is open.
+    pub opening_hours: OpeningHours,
+    /// When it is not, by day.
+    pub holidays: Vec<Holiday>,
+    /// The rules of its visits.
+    pub visit_rules: VisitRules,
+    /// When the row was made.
+    pub created_at: DateTime<Utc>,
+    /// When it was last changed.
+    pub updated_at: DateTime<Utc>,
+    /// Counts its changes, from 1.
+    pub version: i32,
+}
+
+impl Organization {
+    /// What holds for its visits.
+    ///
+    /// # Errors
+    /// Its zone is none.
+    pub fn rules(self) -> Result<ClinicRules, DbError> {
+        let zone = self.zone.parse().map_err(|error: ZoneError| DbError::Decode(error.into()))?;
+        let hours = Hours { zone, opening: self.opening_hours, holidays: self.holidays };
+        Ok(ClinicRules { visits: self.visit_rules, hours })
+    }
+}
+
+macro_rules! select_organization {
+    ($conn:expr, $org:expr, $tail:literal) => {{
+        let row = sqlx::query!(
+            r#"SELECT org_id AS "id: OrgId", name, discreet_name, kind, zone, phone, address, opening_hours AS "opening_hours: Json<OpeningHours>",
+                 holidays AS "holidays: Json<Vec<Holiday>>", patient_move_minutes, patient_cancel_minutes, longest_visit_minutes, book_ahead_days,
+                 offer_days, offer_every_minutes, offers, offers_a_day, first_reminder_minutes, last_reminder_minutes, created_at, updated_at, version
+               FROM organizations WHERE org_id = $1 "# + $tail,
+            $org.0
+        )
+        .fetch_optional($conn)
+        .await?;
+        row.map(|row| Organization {
+            id: row.id,
+            name: row.name,
+            discreet_name: row.discreet_name,
+            kind: row.kind,
+            zone: row.zone,
+            phone: row.phone,
+            address: row.address,
+            opening_hours: row.opening_hours.0,
+            holidays: row.holidays.0,
+            visit_rules: VisitRules {
+                patient_move_minutes: row.patient_move_minutes,
+                patient_cancel_minutes: row.patient_cancel_minutes,
+                longest_visit_minutes: row.longest_visit_minutes,
+                book_ahead_days: row.book_ahead_days,
+                offer_days: row.offer_days,
+                offer_every_minutes: row.offer_every_minutes,
+                offers: row.offers,
+                offers_a_day: row.offers_a_day,
+                first_reminder_minutes: row.first_reminder_minutes,
+                last_reminder_minutes: row.last_reminder_minutes,
+            },
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            version: row.version,
+        })
+    }};
+}
+
+/// One organization.
+///
+/// # Errors
+/// Postgres.
+pub async fn one(conn: &mut PgConnection, org: OrgId) -> Result<Option<Organization>, DbError> {
+    Ok(select_organization!(conn, org, ""))
+}
+
+/// One organization, locked until the transaction ends.
+///
+/// # Errors
+/// Postgres.
+pub async fn one_to_change(conn: &mut PgConnection, org: OrgId) -> Result<Option<Organization>, DbError> {
+    Ok(select_organization!(conn, org, "FOR NO KEY UPDATE"))
+}
+
+/// What holds for the visits of an organization, at this moment.
+///
+/// # Errors
+/// Postgres, or no such organization.
+pub async fn rules(conn: &mut PgConnection, org: OrgId) -> Result<ClinicRules, DbError> {
+    one(conn, org).await?.ok_or(DbError::RowNotFound)?.rules()
+}
+
+/// Writes what may change of an organization; its version goes up by one.
+///
+/// # Errors
+/// Postgres.
+pub async fn save(conn: &mut PgConnection, o: &mut Organization, now: DateTime<Utc>) -> Result<(), DbError> {
+    let rules = &o.visit_rules;
+    o.version = sqlx::query_scalar!(
+        "UPDATE organizations SET name = $2, discreet_name = $3, kind = $4, zone = $5, phone = $6, address = $7, opening_hours = $8, holidays = $9,
+           patient_move_minutes = $10, patient_cancel_minutes = $11, longest_visit_minutes = $12, book_ahead_days = $13, offer_days = $14,
+           offer_every_minutes = $15, offers = $16, offers_a_day = $17, first_reminder_minutes = $18, last_reminder_minutes = $19,
+           updated_at = $20, version = version + 1
+         WHERE org_id = $1 RETURNING version",
+        o.id.0,
+        o.name,
+        o.discreet_name,
+        o.kind,
+        o.zone,
+        o.phone,
+        o.address,
+        Json(&o.opening_hours) as _,
+        Json(&o.holidays) as _,
+        rules.patient_move_minutes,
+        rules.patient_cancel_minutes,
+        rules.longest_visit_minutes,
+        rules.book_ahead_days,
+        rules.offer_days,
+        rules.offer_every_minutes,
+        rules.offers,
+        rules.offers_a_day,
+        rules.first_reminder_minutes,
+        rules.last_reminder_minutes,
+        now
+    )
+    .fetch_one(conn)
+    .await?;
+    o.updated_at = now;
+    Ok(())
 }

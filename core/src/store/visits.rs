@@ -1,6 +1,6 @@
 //! Visits: booked, moved, cancelled, looked at.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -43,6 +43,8 @@ pub struct Visit {
     pub confirmed_by_patient_at: Option<DateTime<Utc>>,
     /// When the patient asked for another time.
     pub move_asked_at: Option<DateTime<Utc>>,
+    /// The clinic was closed at its time, when it was booked or moved.
+    pub outside_hours: bool,
     /// Why it was cancelled.
     pub cancel_reason: Option<String>,
     /// When it was cancelled.
@@ -61,7 +63,7 @@ macro_rules! select_visits {
             Visit,
             r#"SELECT a.appointment_id AS "id: AppointmentId", a.org_id AS "org: OrgId", a.patient_id AS "patient: PersonId",
                  a.doctor_id AS "doctor: PersonId", a.starts_at, a.ends_at, coalesce(a.zone, c.zone) AS "zone!", a.status, a.kind, a.mode, a.place,
-                 a.meeting_url, a.sequence, a.confirmed_by_patient_at, a.move_asked_at, a.cancel_reason, a.cancelled_at, a.created_at, a.updated_at,
+                 a.meeting_url, a.sequence, a.confirmed_by_patient_at, a.move_asked_at, a.outside_hours, a.cancel_reason, a.cancelled_at, a.created_at, a.updated_at,
                  a.version
                FROM appointments a JOIN organizations c USING (org_id) "# + $tail,
             $($args),*
@@ -184,14 +186,6 @@ pub fn is_taken(error: &DbError) -> bool {
     matches!(error, DbError::Database(said) if said.constraint() == Some(DOCTOR_FREE))
 }
 
-/// The zone of an organization.
-///
-/// # Errors
-/// Postgres.
-pub async fn zone_of(conn: &mut PgConnection, org: OrgId) -> Result<Option<String>, DbError> {
-    sqlx::query_scalar!("SELECT zone FROM organizations WHERE org_id = $1", org.0).fetch_optional(conn).await
-}
-
 /// Stores a new visit.
 ///
 /// # Errors
@@ -199,8 +193,8 @@ pub async fn zone_of(conn: &mut PgConnection, org: OrgId) -> Result<Option<Strin
 pub async fn insert(conn: &mut PgConnection, v: &Visit) -> Result<(), DbError> {
     sqlx::query!(
         "INSERT INTO appointments (appointment_id, org_id, patient_id, doctor_id, starts_at, ends_at, zone, status, kind, mode, place, meeting_url,
-           created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13)",
+           outside_hours, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $14)",
         v.id.0,
         v.org.0,
         v.patient.0,
@@ -213,6 +207,7 @@ pub async fn insert(conn: &mut PgConnection, v: &Visit) -> Result<(), DbError> {
         v.mode,
         v.place,
         v.meeting_url,
+        v.outside_hours,
         v.created_at
     )
     .execute(conn)
@@ -228,7 +223,7 @@ pub async fn save(conn: &mut PgConnection, v: &mut Visit, now: DateTime<Utc>) ->
     v.version = sqlx::query_scalar!(
         "UPDATE appointments SET doctor_id = $2, starts_at = $3, ends_at = $4, zone = $5, status = $6, mode = $7, place = $8, meeting_url = $9,
            clash_known = clash_known AND (doctor_id, starts_at, ends_at) IS NOT DISTINCT FROM ($2, $3, $4), sequence = $10,
-           confirmed_by_patient_at = $11, move_asked_at = $12, cancel_reason = $13, cancelled_at = $14, updated_at = $15, version = version + 1
+           confirmed_by_patient_at = $11, move_asked_at = $12, cancel_reason = $13, cancelled_at = $14, outside_hours = $15, updated_at = $16, version = version + 1
          WHERE appointment_id = $1 RETURNING version",
         v.id.0,
         v.doctor.map(|id| id.0),
@@ -244,6 +239,7 @@ pub async fn save(conn: &mut PgConnection, v: &mut Visit, now: DateTime<Utc>) ->
         v.move_asked_at,
         v.cancel_reason,
         v.cancelled_at,
+        v.outside_hours,
         now
     )
     .fetch_one(conn)
@@ -297,6 +293,8 @@ pub struct VisitSubject {
     pub clinic_phone: Option<String>,
     /// With whom.
     pub doctor_name: Option<String>,
+    /// The clinic has the last reminder sent so long before a visit.
+    pub last_reminder: TimeDelta,
 }
 
 /// Reads visits with what their mails need, and keeps them from being changed until the transaction ends.
@@ -313,7 +311,7 @@ pub async fn subjects(conn: &mut PgConnection, ids: &[AppointmentId]) -> Result<
         .await?;
     let around = sqlx::query!(
         r#"SELECT a.appointment_id AS id, p.email, p.email_verified_at IS NOT NULL AS "email_verified!", p.privacy_level,
-             p.active AND NOT p.deceased AS "reachable!", c.name AS clinic_name, c.discreet_name, c.phone AS clinic_phone,
+             p.active AND NOT p.deceased AS "reachable!", c.name AS clinic_name, c.discreet_name, c.phone AS clinic_phone, c.last_reminder_minutes,
              CASE WHEN d.person_id IS NOT NULL THEN concat_ws(' ', d.given_name, d.family_name) END AS doctor_name
            FROM appointments a JOIN people p ON p.person_id = a.patient_id JOIN organizations c ON c.org_id = a.org_id
            LEFT JOIN people d ON d.person_id = a.doctor_id
@@ -334,6 +332,7 @@ pub async fn subjects(conn: &mut PgConnection, ids: &[AppointmentId]) -> Result<
             discreet_name: row.discreet_name,
             clinic_phone: row.clinic_phone,
             doctor_name: row.doctor_name,
+            last_reminder: TimeDelta::minutes(row.last_reminder_minutes.into()),
         })
         .collect())
 }

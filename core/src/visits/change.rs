@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::{LONGEST, MakeJob, Says, binding, cancel_older_mails, enqueue_mails, is_open};
+use super::{MakeJob, Says, binding, cancel_older_mails, enqueue_mails, is_open};
+use crate::clinic::{ClinicRules, VisitRules};
 use crate::context::Context;
 use crate::ids::{AppointmentId, OrgId, PersonId};
 use crate::store::visits::{self, Visit};
-use crate::store::{DbError, Scope, Tx};
+use crate::store::{DbError, Scope, Tx, organizations};
 use crate::time::Zone;
 
 /// A change waits so long for mails that are on their way …
@@ -41,9 +42,12 @@ pub enum VisitError {
     /// It would begin in the past.
     #[error("that time is over")]
     Past,
-    /// It would not end after it begins, or last too long.
-    #[error("a visit ends after it begins, and within 24 hours")]
-    Length,
+    /// It would not end after it begins, or last longer than so many minutes.
+    #[error("a visit ends after it begins, and within {0} minutes")]
+    Length(i32),
+    /// It would begin later than in so many days.
+    #[error("visits are booked {0} days ahead at most")]
+    Far(i32),
     /// A mail about it is being handed to the mail server.
     #[error("a mail about this visit is on its way")]
     Busy,
@@ -105,11 +109,21 @@ pub struct Open {
     pub tx: Tx,
     /// The visit, as it is after what was done so far.
     pub visit: Visit,
+    /// What the organization has decided, as this transaction read it.
+    pub rules: ClinicRules,
 }
 
-fn check_times(starts_at: DateTime<Utc>, ends_at: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), VisitError> {
-    if ends_at <= starts_at || ends_at - starts_at > LONGEST {
-        return Err(VisitError::Length);
+fn check_times(
+    starts_at: DateTime<Utc>,
+    ends_at: DateTime<Utc>,
+    now: DateTime<Utc>,
+    rules: &VisitRules,
+) -> Result<(), VisitError> {
+    if ends_at <= starts_at || ends_at - starts_at > rules.longest() {
+        return Err(VisitError::Length(rules.longest_visit_minutes));
+    }
+    if starts_at > now + rules.ahead() {
+        return Err(VisitError::Far(rules.book_ahead_days));
     }
     if starts_at <= now { Err(VisitError::Past) } else { Ok(()) }
 }
@@ -121,17 +135,15 @@ fn check_times(starts_at: DateTime<Utc>, ends_at: DateTime<Utc>, now: DateTime<U
 pub async fn book(ctx: &Context, org: OrgId, new: Booking, job: MakeJob) -> Result<Open, VisitError> {
     let mut tx = ctx.begin(Scope::Org(org)).await?;
     let now = tx.now();
-    check_times(new.starts_at, new.ends_at, now)?;
+    let rules = organizations::rules(tx.conn(), org).await?;
+    check_times(new.starts_at, new.ends_at, now, &rules.visits)?;
     if !visits::is_patient(tx.conn(), org, new.patient).await? {
         return Err(VisitError::NoPatient);
     }
     if !visits::lock_doctor(tx.conn(), org, new.doctor).await? {
         return Err(VisitError::NoDoctor);
     }
-    let zone = match new.zone {
-        Some(zone) => zone.name().to_owned(),
-        None => visits::zone_of(tx.conn(), org).await?.ok_or(VisitError::Unknown)?,
-    };
+    let zone = new.zone.unwrap_or(rules.hours.zone).name().to_owned();
     let visit = Visit {
         id: tx.new_id(),
         org,
@@ -140,6 +152,7 @@ pub async fn book(ctx: &Context, org: OrgId, new: Booking, job: MakeJob) -> Resu
         starts_at: new.starts_at,
         ends_at: new.ends_at,
         zone,
+        outside_hours: !rules.hours.are_open(new.starts_at, new.ends_at),
         status: "booked".into(),
         kind: new.kind,
         mode: new.mode,
@@ -155,8 +168,8 @@ pub async fn book(ctx: &Context, org: OrgId, new: Booking, job: MakeJob) -> Resu
         version: 1,
     };
     visits::insert(tx.conn(), &visit).await?;
-    enqueue_mails(&mut tx, &visit, Some(Says::Booked), job).await?;
-    Ok(Open { tx, visit })
+    enqueue_mails(&mut tx, &visit, Some(Says::Booked), &rules.visits, job).await?;
+    Ok(Open { tx, visit, rules })
 }
 
 /// Opens a visit for a change. `version`, if given, must be the one that it is at. Waits while a mail about the visit is on its way to the
@@ -177,7 +190,8 @@ pub async fn to_change(ctx: &Context, org: OrgId, id: AppointmentId, version: Op
         // A statement of its own, after the lock: it sees every promise that was made before.
         let since = tx.now() - binding();
         if !visits::mail_on_its_way(tx.conn(), id, since).await? {
-            return Ok(Open { tx, visit });
+            let rules = organizations::rules(tx.conn(), org).await?;
+            return Ok(Open { tx, visit, rules });
         }
         drop(tx); // nothing is locked while it waits
         if waited >= WAIT {
@@ -216,7 +230,8 @@ impl Open {
         if *v == before {
             return Ok(false);
         }
-        check_times(v.starts_at, v.ends_at, now)?;
+        check_times(v.starts_at, v.ends_at, now, &self.rules.visits)?;
+        v.outside_hours = !self.rules.hours.are_open(v.starts_at, v.ends_at);
         if before.starts_at <= now {
             return Err(VisitError::Past);
         }
@@ -230,7 +245,7 @@ impl Open {
         }
         visits::save(self.tx.conn(), &mut self.visit, now).await?;
         cancel_older_mails(&mut self.tx, &before, before.sequence, "the visit was moved").await?;
-        enqueue_mails(&mut self.tx, &self.visit, Some(Says::Moved), job).await?;
+        enqueue_mails(&mut self.tx, &self.visit, Some(Says::Moved), &self.rules.visits, job).await?;
         Ok(true)
     }
 
@@ -251,7 +266,7 @@ impl Open {
         self.visit.cancelled_at = Some(now);
         visits::save(self.tx.conn(), &mut self.visit, now).await?;
         cancel_older_mails(&mut self.tx, &self.visit, before, "the visit is cancelled").await?;
-        enqueue_mails(&mut self.tx, &self.visit, Some(Says::Cancelled), job).await?;
+        enqueue_mails(&mut self.tx, &self.visit, Some(Says::Cancelled), &self.rules.visits, job).await?;
         Ok(true)
     }
 
@@ -277,7 +292,7 @@ impl Open {
         }
         visits::save(self.tx.conn(), &mut self.visit, now).await?;
         if !booked {
-            enqueue_mails(&mut self.tx, &self.visit, Some(Says::Booked), job).await?;
+            enqueue_mails(&mut self.tx, &self.visit, Some(Says::Booked), &self.rules.visits, job).await?;
         }
         Ok(true)
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::clinic::VisitRules;
 use crate::ids::{AppointmentId, OrgId};
 use crate::ledger::NewJob;
 use crate::store::visits::Visit;
@@ -38,13 +39,6 @@ pub const MODES: [&str; 2] = ["in_person", "virtual"];
 /// Why visits are cancelled.
 pub const CANCEL_REASONS: [&str; 5] = ["patient", "clinic", "doctor_away", "duplicate", "other"];
 
-/// A patient may move a visit until so long before it begins.
-pub const MOVE_UNTIL: TimeDelta = TimeDelta::hours(1);
-/// A patient may cancel a visit until so long before it begins.
-pub const CANCEL_UNTIL: TimeDelta = TimeDelta::minutes(30);
-/// The longest visit.
-pub const LONGEST: TimeDelta = TimeDelta::hours(24);
-
 /// One attempt to send a mail about a visit lasts no longer: a promise that is older binds nobody.
 pub const SEND_LIMIT: Duration = Duration::from_secs(110);
 
@@ -61,16 +55,17 @@ pub enum Says {
     Moved,
     /// It does not take place.
     Cancelled,
-    /// It is tomorrow.
+    /// The first reminder: a day before, where nothing else is set.
     DayBefore,
-    /// It is soon.
+    /// The last reminder: an hour before, where nothing else is set.
     HourBefore,
 }
 
 impl Says {
-    /// The reminders, with the time before the visit at which each is sent.
-    pub const REMINDERS: [(Self, TimeDelta); 2] =
-        [(Self::DayBefore, TimeDelta::hours(24)), (Self::HourBefore, TimeDelta::hours(1))];
+    /// The reminders, latest first, with the time before the visit at which the organization has each sent.
+    pub fn reminders(rules: &VisitRules) -> [(Self, TimeDelta); 2] {
+        [(Self::HourBefore, rules.last_reminder()), (Self::DayBefore, rules.first_reminder())]
+    }
 
     /// Its word in keys and in the message log.
     pub const fn as_str(self) -> &'static str {
@@ -149,7 +144,13 @@ pub(crate) fn binding() -> TimeDelta {
 ///
 /// # Errors
 /// Postgres.
-pub async fn enqueue_mails(tx: &mut Tx, visit: &Visit, says: Option<Says>, job: MakeJob) -> Result<(), DbError> {
+pub async fn enqueue_mails(
+    tx: &mut Tx,
+    visit: &Visit,
+    says: Option<Says>,
+    rules: &VisitRules,
+    job: MakeJob,
+) -> Result<(), DbError> {
     let now = tx.now();
     let mut jobs = Vec::with_capacity(3);
     let mail = |says| VisitMail { org: visit.org, visit: visit.id, sequence: visit.sequence, says };
@@ -159,7 +160,7 @@ pub async fn enqueue_mails(tx: &mut Tx, visit: &Visit, says: Option<Says>, job: 
     }
     if visit.status == "booked" {
         let mut until = visit.starts_at;
-        for (says, before) in Says::REMINDERS.into_iter().rev() {
+        for (says, before) in Says::reminders(rules) {
             let at = visit.starts_at - before;
             if at > now {
                 jobs.push(new(says)?.at(at).expires_at(until));
@@ -180,8 +181,15 @@ pub(crate) async fn cancel_older_mails(tx: &mut Tx, visit: &Visit, sequence: i32
     Ok(())
 }
 
-/// Why a mail must not go out, as its visit is at `now`; none: it is right to send it.
-pub fn stale(visit: &Visit, reachable: bool, mail: &VisitMail, now: DateTime<Utc>) -> Option<&'static str> {
+/// Why a mail must not go out, as its visit is at `now`; none: it is right to send it. The last reminder is sent
+/// `last_reminder` before the visit.
+pub fn stale(
+    visit: &Visit,
+    reachable: bool,
+    last_reminder: TimeDelta,
+    mail: &VisitMail,
+    now: DateTime<Utc>,
+) -> Option<&'static str> {
     if visit.sequence != mail.sequence {
         return Some(if is_off(&visit.status) {
             "the visit is cancelled"
@@ -200,7 +208,7 @@ pub fn stale(visit: &Visit, reachable: bool, mail: &VisitMail, now: DateTime<Utc
     if now >= visit.starts_at {
         return Some("the visit's time has come");
     }
-    if mail.says == Says::DayBefore && now >= visit.starts_at - TimeDelta::hours(1) {
+    if mail.says == Says::DayBefore && now >= visit.starts_at - last_reminder {
         return Some("a later reminder has taken its place");
     }
     if !reachable {

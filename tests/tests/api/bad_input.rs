@@ -80,7 +80,7 @@ const JSON: Option<&str> = Some("application/json");
 async fn what_is_no_json_object_is_refused_by_every_write() {
     let api = TestApi::start_with(pulsecal_tests::servers::Postgres::shared().await, &GENEROUS).await;
     let clinic = Clinic::add(&api.pool, 'a').await;
-    let http = api.with(&clinic.token);
+    let http = api.with(&clinic.admin);
     let deep = format!("{{\"a\": {}", "[".repeat(50_000));
     let deep_objects = "{\"a\":".repeat(20_000);
     let large = format!("{{\"a\": \"{}\"}}", "a".repeat(300 * 1024));
@@ -129,7 +129,7 @@ async fn what_is_no_json_object_is_refused_by_every_write() {
 async fn the_fields_of_every_write_are_those_of_the_document_and_all_that_are_wrong_are_named_at_once() {
     let api = TestApi::start_with(pulsecal_tests::servers::Postgres::shared().await, &GENEROUS).await;
     let clinic = Clinic::add(&api.pool, 'a').await;
-    let http = api.with(&clinic.token);
+    let http = api.with(&clinic.admin);
     // What is compared with what is there is looked up first: a reminder that is to be changed must exist.
     let (_, reminder) = clinic.add_reminder(&api.pool).await;
     let mut walked = 0;
@@ -178,7 +178,7 @@ async fn the_fields_of_every_write_are_those_of_the_document_and_all_that_are_wr
 async fn the_parameters_of_every_list_are_those_of_the_document_and_odd_ones_are_named() {
     let api = TestApi::start_with(pulsecal_tests::servers::Postgres::shared().await, &GENEROUS).await;
     let clinic = Clinic::add(&api.pool, 'a').await;
-    let http = api.with(&clinic.token);
+    let http = api.with(&clinic.admin);
     let long = "x".repeat(501);
     let mut walked = 0;
     for route in Route::all(&api).await {

@@ -10,6 +10,7 @@ mod idempotency;
 mod limits;
 mod links;
 mod ops_pages;
+mod organization;
 mod people;
 mod policy;
 mod reference;

@@ -140,6 +140,7 @@ struct Fixture {
     staff: Http,
     staff_form: String,
     doctor: Http,
+    admin: Http,
 }
 
 impl Fixture {
@@ -177,6 +178,7 @@ impl Fixture {
             ops,
             staff,
             doctor: api.with(&clinic.token),
+            admin: api.with(&clinic.admin),
             clinic,
         }
     }
@@ -215,6 +217,7 @@ impl Fixture {
             ("GET", "/v1/medication-reminders/{id}" | "/v1/medication-reminders/{id}/occurrences") => {
                 doctor.get(&path(self.reminder)).await
             }
+            ("PATCH", "/v1/organization") => self.admin.patch(rule.path, &json!({"address": "Lindenstraße 12"})).await,
             ("POST", "/v1/appointments") => {
                 let body = json!({"patient_id": clinic.patient, "doctor_id": clinic.doctor, "starts_at": starts, "ends_at": ends});
                 doctor.post(rule.path, &body).await

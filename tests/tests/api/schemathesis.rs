@@ -69,7 +69,7 @@ async fn add_examples(pool: &PgPool, clinic: &Clinic) {
 
 /// An export whose file is there.
 async fn an_export(api: &TestApi, clinic: &Clinic) -> String {
-    let http = api.with(&clinic.token);
+    let http = api.with(&clinic.admin);
     let asked = http.post("/v1/exports", &json!({"format": "csv"})).await.expect_status(202).json();
     let id = asked["id"].as_str().expect("an id").to_owned();
     until(LIMIT, "the export is there", async || {
@@ -103,7 +103,7 @@ async fn the_running_api_is_what_the_document_says() {
     let settings = files.path().join("schemathesis.toml");
     let file = format!(
         "{SETTINGS}\n[[operations]]\ninclude-path = \"/v1/exports/{{id}}/download\"\nparameters = {{ \"path.id\" = \"{export}\" }}\n\n[auth.openapi.token]\nbearer = \"{}\"\n",
-        clinic.token
+        clinic.admin
     );
     std::fs::write(&settings, file).expect("written");
     std::fs::write(files.path().join("hooks.py"), HOOKS).expect("written");

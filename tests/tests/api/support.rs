@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 pub const LIMIT: Duration = Duration::from_secs(20);
 pub const SECRET_KEY: &str = "0123456789abcdef0123456789abcdef";
-pub const ALL_SCOPES: [&str; 12] = [
+pub const ALL_SCOPES: [&str; 14] = [
     "patients:read",
     "patients:write",
     "prescriptions:read",
@@ -30,6 +30,8 @@ pub const ALL_SCOPES: [&str; 12] = [
     "jobs:read",
     "exports:read",
     "exports:write",
+    "organization:read",
+    "organization:write",
 ];
 
 /// A running API with its database.
@@ -121,6 +123,8 @@ pub struct Clinic {
     pub patient: Uuid,
     /// A token of the doctor, with every scope.
     pub token: String,
+    /// A token of an administrator, with every scope.
+    pub admin: String,
 }
 
 pub fn new_id() -> Uuid {
@@ -152,7 +156,10 @@ impl Clinic {
         add_person(pool, org, patient, "patient", &format!("Patient-{letter}")).await;
         let token = token_of(letter);
         add_token(pool, org, doctor, &token, &ALL_SCOPES, "now() + interval '1 hour'", false).await;
-        Self { org, doctor, patient, token }
+        let (administrator, admin) = (new_id(), token_of(letter.to_ascii_uppercase()));
+        add_person(pool, org, administrator, "admin", &format!("Admin-{letter}")).await;
+        add_token(pool, org, administrator, &admin, &ALL_SCOPES, "now() + interval '1 hour'", false).await;
+        Self { org, doctor, patient, token, admin }
     }
 
     /// A prescription with its reminder: 02:30 each day, wall clock. Gives both ids.

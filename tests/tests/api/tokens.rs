@@ -105,7 +105,7 @@ async fn an_operator_makes_lists_and_revokes_tokens() {
         rows
     };
     let rows = tokens().await;
-    assert_eq!(rows.len(), 2, "those of this organization: {rows:?}");
+    assert_eq!(rows.len(), 3, "those of this organization: {rows:?}");
     let row = &rows[0];
     assert_eq!(
         (&row["id"], &row["person"], &row["label"]),

@@ -6,4 +6,5 @@ mod imports;
 mod mails;
 mod pages;
 mod races;
+mod rules;
 mod support;

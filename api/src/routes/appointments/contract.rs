@@ -17,8 +17,16 @@ pub(in crate::routes) fn contract() -> Vec<Operation> {
     let new = Body::new("NewAppointment", new)
         .required("patient_id", kinds::id(), "An active patient of the organization.")
         .required("doctor_id", kinds::id(), "An active doctor of the organization.")
-        .required("starts_at", kinds::whole_minute(), "Its begin: a whole minute, five years ahead at most.")
-        .required("ends_at", kinds::whole_minute(), "Its end: after its begin, by 24 hours at most.")
+        .required(
+            "starts_at",
+            kinds::whole_minute(),
+            "Its begin: a whole minute, five years ahead at most, or less where the organization says so.",
+        )
+        .required(
+            "ends_at",
+            kinds::whole_minute(),
+            "Its end: after its begin, by 24 hours at most, or less where the organization says so.",
+        )
         .optional("kind", kinds::one_of(&KINDS), "The kind of visit; `other` when nothing is said.");
     let to = json!({"starts_at": "2026-12-02T09:00:00Z", "ends_at": "2026-12-02T09:30:00Z"});
     let to = version(Body::new("AppointmentMove", to))
@@ -37,7 +45,7 @@ pub(in crate::routes) fn contract() -> Vec<Operation> {
             .query("status", status().about("In this status."))
             .lists::<Shown>("A page of visits, by their begin.", example()),
         Operation::new("POST", "/v1/appointments", "Books a visit")
-            .detail("The patient is told, and reminded a day and an hour before.")
+            .detail("The patient is told, and reminded as the organization has it: a day and an hour before, where nothing else is set. At a time when it is closed the visit is booked all the same, and says so in `outside_hours`.")
             .body(place(new))
             .fails([Problem::from(VisitError::Taken)])
             .creates::<Shown>("The visit.", example()),
@@ -101,7 +109,7 @@ fn example() -> Value {
     json!({
         "id": APPOINTMENT, "patient_id": PATIENT, "doctor_id": DOCTOR, "starts_at": "2026-12-01T09:00:00Z", "ends_at": "2026-12-01T09:30:00Z",
         "zone": "Europe/Berlin", "local": "2026-12-01T10:00:00+01:00", "status": "booked", "kind": "follow_up", "mode": "in_person",
-        "place": "Room 2", "meeting_url": null, "sequence": 0, "confirmed_by_patient_at": null, "move_asked_at": null,
+        "place": "Room 2", "meeting_url": null, "sequence": 0, "confirmed_by_patient_at": null, "move_asked_at": null, "outside_hours": false,
         "cancel_reason": null, "cancelled_at": null, "created_at": BEFORE, "updated_at": BEFORE, "version": 1,
     })
 }
