@@ -346,6 +346,7 @@ impl From<AccountError> for Problem {
                 )
             }
             AccountError::Password(PasswordError::Broken(why)) => Self::internal(&why),
+            AccountError::Key(why) => Self::internal(&why.to_string()),
             AccountError::Job(error) => error.into(),
         }
     }

@@ -65,6 +65,13 @@ pub enum User {
         #[arg(long)]
         person: PersonId,
     },
+    /// Switch off the second factor of an account whose owner has lost app and recovery codes. They are told by mail. Make sure first
+    /// that it is them who ask.
+    SecondFactorOff {
+        /// The address that they sign in with.
+        #[arg(long)]
+        email: String,
+    },
     /// Make an API token for a person, which is shown once; list tokens, or revoke one.
     Token(TokenArgs),
 }
@@ -133,6 +140,7 @@ pub async fn user(what: User, out: Output) -> Result<(), Failure> {
     match what {
         User::Add(args) => add(args, out).await,
         User::Invite { person } => invite(person, out).await,
+        User::SecondFactorOff { email } => second_factor_off(&email, out).await,
         User::Token(args) => token(args, out).await,
     }
 }
@@ -171,6 +179,22 @@ async fn invite(person: PersonId, out: Output) -> Result<(), Failure> {
         &json!({"account": invited.account, "mail": invited.mail}),
         "The invitation is on its way. Its link works once, for seven days.",
     );
+    Ok(())
+}
+
+async fn second_factor_off(email: &str, out: Output) -> Result<(), Failure> {
+    let ctx = context()?;
+    let mut tx = ctx.begin(Scope::Platform).await.map_err(db)?;
+    let done = accounts::second::switch_off_for(&mut tx, operator(), email, AccountMail::make).await;
+    let done = done.map_err(|error| match error {
+        AccountError::Db(error) => db(error),
+        other => Failure::new(other.to_string()),
+    })?;
+    if !done {
+        return Err(Failure::new("--email: there is no such account, or its second factor is off"));
+    }
+    tx.commit().await.map_err(db)?;
+    out.one(&json!({"off": true}), "Their password lets them in by itself now.");
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use crate::accounts::Passwords;
+use crate::accounts::{FactorKeys, Passwords};
 use crate::audit::head::HeadKey;
 use crate::backup::Backups;
 use crate::blobs::Blobs;
@@ -41,6 +41,8 @@ pub struct Shared {
     pub head_key: HeadKey,
     /// Makes and checks what is kept of passwords.
     pub passwords: Passwords,
+    /// Seals what is kept of second factors.
+    pub factor_keys: FactorKeys,
     /// Sends the messages of doses.
     pub doses: Sender<DoseMessage>,
     /// Sends the messages of visits.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::accounts::Passwords;
+use crate::accounts::{FactorKeys, Passwords};
 use crate::audit::head::HeadKey;
 use crate::backup::Backups;
 use crate::belt::Belt;
@@ -169,7 +169,7 @@ pub fn context(config: &Config, kind: &str) -> Result<Context, Failure> {
     let export_sealing =
         Sealing::new(&config.secret_key).map_err(|problem| Failure::new(format!("SECRET_KEY: {problem}")))?;
     let (export_mail, alarms, account_mail) = (Sender::start(&post), Sender::start(&post), Sender::start(&post));
-    let passwords = Passwords::new(&config.secret_key);
+    let (passwords, factor_keys) = (Passwords::new(&config.secret_key), FactorKeys::new(&config.secret_key));
     let backups = Backups::of(config);
     let history_months = config.job_history_months;
     Ok(Context::new(Shared {
@@ -182,6 +182,7 @@ pub fn context(config: &Config, kind: &str) -> Result<Context, Failure> {
         links,
         head_key,
         passwords,
+        factor_keys,
         doses,
         visits,
         export_sealing,

@@ -47,7 +47,7 @@ impl SessionSecret {
         fine.then(|| Self(text.to_owned()))
     }
 
-    fn new(ids: Ids) -> Self {
+    pub(crate) fn new(ids: Ids) -> Self {
         Self(URL_SAFE_NO_PAD.encode(ids.secret()))
     }
 
@@ -56,7 +56,7 @@ impl SessionSecret {
         &self.0
     }
 
-    fn hash(&self) -> [u8; 32] {
+    pub(crate) fn hash(&self) -> [u8; 32] {
         Sha256::digest(self.0.as_bytes()).into()
     }
 

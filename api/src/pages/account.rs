@@ -34,6 +34,7 @@ async fn show(State(app): State<App>, person: SignedIn, mut params: Params) -> R
     let done = match params.text("done").as_deref() {
         Some("password") => Some("Your password is changed, and everywhere else you are signed out."),
         Some("sessions") => Some("It is ended."),
+        Some("second-factor-off") => Some("Codes are switched off: your password lets you in by itself."),
         _ => None,
     };
     view(&app, &person, StatusCode::OK, done, None).await

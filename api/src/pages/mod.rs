@@ -9,8 +9,10 @@ mod exports;
 mod forgot;
 mod inbox;
 mod ops;
+mod second_factor;
 pub(crate) mod session;
 mod sign_in;
+mod sign_in_code;
 mod visit;
 
 use axum::Router;
@@ -29,9 +31,11 @@ pub(crate) fn router() -> Router<App> {
         .merge(visit::router())
         .merge(inbox::router())
         .merge(sign_in::router())
+        .merge(sign_in_code::router())
         .merge(forgot::router())
         .merge(account_link::router())
         .merge(account::router())
+        .merge(second_factor::router())
         .merge(desk::router())
         .merge(ops::router())
         .merge(audit::router())

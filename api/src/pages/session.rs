@@ -136,7 +136,7 @@ enum Kind {
 
 /// Who the request's cookie says is signed in, if it says so truly.
 pub(super) async fn signed_in(app: &App, headers: &HeaderMap, request: RequestId) -> Result<Option<SignedIn>, Problem> {
-    let Some(secret) = cookie_of(app, headers) else { return Ok(None) };
+    let Some(secret) = cookie_of(app, headers, Cookie::Session) else { return Ok(None) };
     // No organization yet: this transaction sees no rows but through the function that finds sessions.
     let mut tx = app.ctx.begin(Scope::Orgs(&[])).await?;
     let found = sessions::find(&mut tx, &secret).await?;
@@ -314,23 +314,45 @@ pub(super) fn from_our_page(app: &App, headers: &HeaderMap) -> Result<(), Proble
     if own { Ok(()) } else { Err(Problem::foreign_form()) }
 }
 
-fn cookie_name(app: &App) -> &'static str {
-    // The prefix makes browsers refuse it without Secure; on loopback without TLS there is no Secure.
-    if app.secure { "__Host-pulsecal" } else { "pulsecal" }
+/// What a cookie holds.
+#[derive(Clone, Copy)]
+pub(super) enum Cookie {
+    /// A session.
+    Session,
+    /// A right password, whose code is to come.
+    Half,
 }
 
-fn cookie_of(app: &App, headers: &HeaderMap) -> Option<SessionSecret> {
+impl Cookie {
+    fn name(self, app: &App) -> &'static str {
+        // The prefix makes browsers refuse it without Secure; on loopback without TLS there is no Secure.
+        match (self, app.secure) {
+            (Self::Session, true) => "__Host-pulsecal",
+            (Self::Session, false) => "pulsecal",
+            (Self::Half, true) => "__Host-pulsecal-half",
+            (Self::Half, false) => "pulsecal-half",
+        }
+    }
+}
+
+/// The secret in a request's cookie.
+pub(super) fn cookie_of(app: &App, headers: &HeaderMap, which: Cookie) -> Option<SessionSecret> {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    let (_, value) = pairs.find(|(name, _)| *name == cookie_name(app))?;
+    let (_, value) = pairs.find(|(name, _)| *name == which.name(app))?;
     SessionSecret::parse(value)
 }
 
 /// The header that gives the browser a session, or takes it away.
 pub(super) fn set_cookie(app: &App, secret: Option<&SessionSecret>) -> Result<HeaderValue, Problem> {
+    cookie(app, Cookie::Session, secret)
+}
+
+/// The header that gives the browser a secret of this sort, or takes it away.
+pub(super) fn cookie(app: &App, which: Cookie, secret: Option<&SessionSecret>) -> Result<HeaderValue, Problem> {
     let (value, age) = secret.map_or(("", "; Max-Age=0"), |secret| (secret.expose(), ""));
     let secure = if app.secure { "; Secure" } else { "" };
-    let cookie = format!("{}={value}; Path=/; HttpOnly; SameSite=Lax{secure}{age}", cookie_name(app));
+    let cookie = format!("{}={value}; Path=/; HttpOnly; SameSite=Lax{secure}{age}", which.name(app));
     HeaderValue::from_str(&cookie).map_err(|error| Problem::internal(&error.to_string()))
 }
 

@@ -17,13 +17,19 @@ use pulsecal_jobs::AccountMail;
 use serde_json::json;
 
 use super::desk;
-use super::session::{Sent, SignedIn, from_our_page, local_path, read_form, seen_from, set_cookie, signed_in};
+use super::session::{
+    Cookie, Sent, SignedIn, cookie, from_our_page, local_path, read_form, seen_from, set_cookie, signed_in,
+};
 use crate::access::request_of;
 use crate::app::App;
 use crate::limits::{ACCOUNT, SIGN_IN, address_of};
 use crate::params::Params;
 use crate::policy::is_staff;
 use crate::problem::Problem;
+
+/// What is said to who has an account and no place.
+pub(super) const NOBODY: &str =
+    "Your account belongs to no clinic at this time. Please ask your clinic for an invitation.";
 
 /// `/sign-in` and `/sign-out`.
 pub(super) fn router() -> Router<App> {
@@ -44,11 +50,18 @@ async fn show(
 }
 
 /// Somebody who may be signed in.
-struct Came {
-    secret: SessionSecret,
-    role: Role,
+pub(super) struct Came {
+    pub(super) secret: SessionSecret,
+    pub(super) role: Role,
     /// They may want to be another person of their account.
-    several: bool,
+    pub(super) several: bool,
+}
+
+/// How far somebody got.
+enum Way {
+    In(Came),
+    /// A code is to follow.
+    Half(SessionSecret),
 }
 
 async fn enter(State(app): State<App>, request: Request) -> Result<Response, Problem> {
@@ -73,23 +86,40 @@ async fn enter(State(app): State<App>, request: Request) -> Result<Response, Pro
     if let Some(refused) = too_often(&app, &turns, next).await? {
         return Ok(refused);
     }
-    let came = match token {
+    let way = match token {
         Some(token) => by_token(&app, token, from, id).await?,
         None => by_password(&app, &email, field("password").unwrap_or_default(), from, id).await?,
     };
-    let Came { secret, role, several } = match came {
-        Ok(came) => came,
-        Err(why) => return form(&app, StatusCode::UNAUTHORIZED, next, Some(why)),
-    };
-    for (limit, who) in &turns {
-        app.limits.give_back(*limit, who).await;
+    match way {
+        Ok(Way::In(came)) => {
+            for (limit, who) in &turns {
+                app.limits.give_back(*limit, who).await;
+            }
+            arrive(&app, &came, before, next).await
+        }
+        Ok(Way::Half(half)) => {
+            let mut response = see(&app, "/sign-in/code", next);
+            response.headers_mut().append(header::SET_COOKIE, cookie(&app, Cookie::Half, Some(&half))?);
+            Ok(response)
+        }
+        Err(why) => form(&app, StatusCode::UNAUTHORIZED, next, Some(why)),
     }
+}
+
+/// Gives the browser its session, and leads to where they wanted to go.
+pub(super) async fn arrive(
+    app: &App,
+    came: &Came,
+    before: Option<SignedIn>,
+    next: Option<&str>,
+) -> Result<Response, Problem> {
     // A new session each time: one that somebody else put into this browser is worth nothing afterwards.
     if let Some(before) = before {
-        end(&app, &before).await?;
+        end(app, &before).await?;
     }
-    let mut response = if several { choose(&app, next) } else { go(&app, next, role) };
-    response.headers_mut().append(header::SET_COOKIE, set_cookie(&app, Some(&secret))?);
+    // With several people, a page asks which of them they want to be.
+    let mut response = if came.several { see(app, "/account/memberships", next) } else { go(app, next, came.role) };
+    response.headers_mut().append(header::SET_COOKIE, set_cookie(app, Some(&came.secret))?);
     Ok(response)
 }
 
@@ -117,16 +147,15 @@ async fn by_password(
     password: &str,
     from: SeenFrom,
     request: RequestId,
-) -> Result<Result<Came, &'static str>, Problem> {
+) -> Result<Result<Way, &'static str>, Problem> {
     let attempt = Attempt { email, password, request, from };
     Ok(match accounts::sign_in(&app.ctx, attempt, AccountMail::make).await? {
-        Entered::In { secret, role, several } => Ok(Came { secret, role, several }),
+        Entered::In { secret, role, several } => Ok(Way::In(Came { secret, role, several })),
+        Entered::Half(half) => Ok(Way::Half(half)),
         Entered::Wrong => Err(
             "E-mail address and password do not match. After several tries, wait a quarter of an hour, or set another password by “Forgot your password?”.",
         ),
-        Entered::Nobody => {
-            Err("Your account belongs to no clinic at this time. Please ask your clinic for an invitation.")
-        }
+        Entered::Nobody => Err(NOBODY),
     })
 }
 
@@ -135,7 +164,7 @@ async fn by_token(
     token: &str,
     from: SeenFrom,
     request: RequestId,
-) -> Result<Result<Came, &'static str>, Problem> {
+) -> Result<Result<Way, &'static str>, Problem> {
     let mut found = None;
     if let Some(hash) = TokenHash::of(token) {
         // No organization yet: this transaction sees no rows but through the function that finds tokens.
@@ -155,7 +184,7 @@ async fn by_token(
     let new = NewSession { org: bearer.org, person: bearer.person, source: Source::Token(bearer.token), from };
     let secret = sessions::begin(&mut tx, Actor::Person { id: bearer.person, role, request }, new).await?;
     tx.commit().await?;
-    Ok(Ok(Came { secret, role, several: false }))
+    Ok(Ok(Way::In(Came { secret, role, several: false })))
 }
 
 async fn leave(State(app): State<App>, form: Sent<SignedIn>) -> Result<Response, Problem> {
@@ -173,10 +202,10 @@ pub(super) async fn end(app: &App, person: &SignedIn) -> Result<(), Problem> {
     Ok(tx.commit().await?)
 }
 
-/// To the page that asks which person of their account somebody wants to be.
-fn choose(app: &App, next: Option<&str>) -> Response {
+/// To a page of signing in, which leads on to `next`.
+pub(super) fn see(app: &App, path: &str, next: Option<&str>) -> Response {
     let next: String = url::form_urlencoded::byte_serialize(next.unwrap_or_default().as_bytes()).collect();
-    let to = format!("{}/account/memberships?next={next}", app.base_path);
+    let to = format!("{}{path}?next={next}", app.base_path);
     (StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response()
 }
 

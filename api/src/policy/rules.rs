@@ -53,7 +53,10 @@ pub const RULES: &[Rule] = &[
     rule("GET", "/files/e/{token}", TokenOrPage(ExportsRead), Read("export.download")),
 
     rule("GET", "/sign-in", Anybody, Nothing),
-    rule("POST", "/sign-in", Anybody, Write(&["session.begun", "session.ended", "session.refused"])),
+    rule("POST", "/sign-in", Anybody, Write(&["session.begun", "session.ended", "session.refused", "second_factor.asked"])),
+    // Whoever has the cookie of a right password: without it there is nothing to see.
+    rule("GET", "/sign-in/code", Anybody, Nothing),
+    rule("POST", "/sign-in/code", Anybody, Write(&["session.begun", "second_factor.recovered", "second_factor.refused"])),
     rule("POST", "/sign-out", Session, Write(&["session.ended"])),
     rule("GET", "/forgot", Anybody, Nothing),
     rule("POST", "/forgot", Anybody, Write(&["account.reset_asked"])),
@@ -64,6 +67,11 @@ pub const RULES: &[Rule] = &[
     rule("GET", "/account", Account, Nothing),
     rule("POST", "/account/password", Account, Write(&["password.changed", "password.refused"])),
     rule("POST", "/account/sessions", Account, Write(&["session.ended"])),
+    rule("GET", "/account/second-factor", Account, Nothing),
+    rule("POST", "/account/second-factor", Account, Write(&["second_factor.begun", "password.refused"])),
+    rule("POST", "/account/second-factor/confirm", Account, Write(&["second_factor.on", "second_factor.refused"])),
+    rule("POST", "/account/second-factor/codes", Account, Write(&["second_factor.codes_made", "password.refused"])),
+    rule("POST", "/account/second-factor/off", Account, Write(&["second_factor.off", "password.refused"])),
     rule("GET", "/account/memberships", Account, Nothing),
     rule("POST", "/account/memberships", Account, Write(&["session.begun"])),
 

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::password::Checked;
-use super::{AccountError, MakeJob, normal, note, write_mail};
+use super::{AccountError, MakeJob, normal, note, second, write_mail};
 use crate::context::Context;
 use crate::ids::{AccountId, RequestId};
 use crate::sessions::{self, NewSession, SeenFrom, SessionSecret, Source};
@@ -44,6 +44,8 @@ pub enum Entered {
         /// The account has more than one person: they may want to be another.
         several: bool,
     },
+    /// The password is right, and a code is to follow ([`second::enter_code`]). This is what the browser holds until then.
+    Half(SessionSecret),
     /// Address and password do not match, there is no such account, or passwords are not tried at the moment. Which of them it
     /// is stays unsaid.
     Wrong,
@@ -87,17 +89,29 @@ pub async fn sign_in(ctx: &Context, attempt: Attempt<'_>, make: MakeJob) -> Resu
         accounts::rehash(tx.conn(), account.id, old, new).await?;
     }
     accounts::set_failed(tx.conn(), account.id, 0, None, now).await?;
-    let memberships = accounts::memberships(tx.conn(), account.id).await?;
+    let entered = match second::ask_code(&mut tx, account.id, attempt.request).await? {
+        Some(half) => Entered::Half(half),
+        None => begin_session(&mut tx, account.id, attempt.request, attempt.from).await?,
+    };
+    tx.commit().await?;
+    Ok(entered)
+}
+
+/// Begins a session of the person of the account that was used last; all that was asked for was right.
+pub(super) async fn begin_session(
+    tx: &mut Tx,
+    account: AccountId,
+    request: RequestId,
+    from: SeenFrom,
+) -> Result<Entered, DbError> {
+    let memberships = accounts::memberships(tx.conn(), account).await?;
     let Some((person, role)) = memberships.first().and_then(known_role) else {
-        note(&mut tx, by(account.id, attempt.request), "session.refused", account.id, "refused").await?;
-        tx.commit().await?;
+        note(tx, by(account, request), "session.refused", account, "refused").await?;
         return Ok(Entered::Nobody);
     };
-    let actor = Actor::Person { id: person.person, role, request: attempt.request };
-    let (org, source) = (person.org, Source::Account(account.id));
-    let new = NewSession { org, person: person.person, source, from: attempt.from };
-    let secret = sessions::begin(&mut tx, actor, new).await?;
-    tx.commit().await?;
+    let actor = Actor::Person { id: person.person, role, request };
+    let new = NewSession { org: person.org, person: person.person, source: Source::Account(account), from };
+    let secret = sessions::begin(tx, actor, new).await?;
     Ok(Entered::In { secret, role, several: memberships.len() > 1 })
 }
 
@@ -146,8 +160,8 @@ async fn told_lately(tx: &mut Tx, account: AccountId, now: DateTime<Utc>) -> Res
     account_mails::written_since(tx.conn(), account, AccountMailKind::Locked, now - NOTICE_EVERY).await
 }
 
-/// How long no password is tried after so many wrong ones; none: the next may come at once.
-fn wait_after(failed: i32) -> Option<TimeDelta> {
+/// How long nothing is tried after so many wrong passwords or codes; none: the next may come at once.
+pub(super) fn wait_after(failed: i32) -> Option<TimeDelta> {
     let doublings = u32::try_from(failed - LOCKS_FROM).ok()?;
     let wait = FIRST_WAIT * 2_i32.pow(doublings.min(10));
     Some(wait.min(LONGEST_WAIT))

@@ -46,11 +46,7 @@ pub async fn change_password(
     let before = accounts::lock(tx.conn(), account).await?;
     let members = accounts::memberships(tx.conn(), account).await?;
     tx.commit().await?;
-    let kept = before.password_hash.as_deref();
-    if ctx.passwords.check(wish.old, kept).await? == Checked::Wrong {
-        let mut tx = ctx.begin(Scope::Platform).await?;
-        note(&mut tx, by, "password.refused", account, "failed").await?;
-        tx.commit().await?;
+    if !owner_is_sure(ctx, by, account, wish.old).await? {
         return Ok(Changed::WrongOld);
     }
     let names = members.iter().flat_map(|member| [member.name.as_str(), member.organization.as_str()]);
@@ -71,6 +67,25 @@ pub async fn change_password(
     let secret = sessions::begin(&mut tx, by, wish.session).await?;
     tx.commit().await?;
     Ok(Changed::Done(secret))
+}
+
+/// Whether this is the account's password, for what a stolen session must not be enough for. A wrong one is put on record.
+pub(super) async fn owner_is_sure(
+    ctx: &Context,
+    by: Actor,
+    account: AccountId,
+    password: &str,
+) -> Result<bool, AccountError> {
+    let mut tx = ctx.begin(Scope::Platform).await?;
+    let kept = accounts::lock(tx.conn(), account).await?.password_hash;
+    tx.commit().await?;
+    if ctx.passwords.check(password, kept.as_deref()).await? != Checked::Wrong {
+        return Ok(true);
+    }
+    let mut tx = ctx.begin(Scope::Platform).await?;
+    note(&mut tx, by, "password.refused", account, "failed").await?;
+    tx.commit().await?;
+    Ok(false)
 }
 
 /// Ends sessions of an account, each with its audit entry. Says how many. The transaction sees every organization.

@@ -8,15 +8,19 @@ mod link;
 mod manage;
 mod password;
 pub mod rules;
+pub mod second;
 
 pub use enter::{Attempt, Entered, sign_in};
 pub use link::{Accepted, Invitation, InviteError, Invited, Opened, Renewed, accept, ask_reset, invite, open, renew};
+use manage::owner_is_sure;
 pub use manage::{Changed, PasswordChange, change_password, end_sessions, found, switch};
 pub use password::{Checked, PasswordError, Passwords};
+pub use second::FactorKeys;
 
 use crate::ids::{AccountId, AccountMailId, PersonId};
 use crate::ledger::NewJob;
 use crate::mail::EmailAddress;
+use crate::sealing::SealError;
 use crate::store::account_mails::{self, AccountMailKind, NewAccountMail};
 use crate::store::audit::{self, Actor, Entry};
 use crate::store::{DbError, Tx};
@@ -33,6 +37,9 @@ pub enum AccountError {
     /// Postgres.
     #[error("Postgres: {0}")]
     Db(#[from] DbError),
+    /// The key of a second factor is not what was kept.
+    #[error("the key of a second factor cannot be opened ({0}); was SECRET_KEY changed?")]
+    Key(#[from] SealError),
     /// A fault of ours.
     #[error("the args of a job do not serialize: {0}")]
     Job(#[from] serde_json::Error),

@@ -137,7 +137,8 @@ fn broken(error: impl std::fmt::Display) -> PasswordError {
     PasswordError::Broken(error.to_string())
 }
 
-fn mac(key: &[u8], message: &[u8]) -> [u8; 32] {
+/// HMAC-SHA-256.
+pub(super) fn mac(key: &[u8], message: &[u8]) -> [u8; 32] {
     // HMAC takes keys of any length.
     let mac = Hmac::<Sha256>::new_from_slice(key).map(|mut mac| {
         mac.update(message);

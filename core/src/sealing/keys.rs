@@ -92,6 +92,10 @@ impl Identities {
         lines.collect()
     }
 
+    pub(super) fn first(&self) -> Option<&x25519::Identity> {
+        self.0.first()
+    }
+
     pub(super) fn all(&self) -> impl Iterator<Item = &dyn age::Identity> {
         self.0.iter().map(|identity| identity as &dyn age::Identity)
     }

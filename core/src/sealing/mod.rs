@@ -6,6 +6,7 @@
 mod channel;
 mod keys;
 mod reader;
+mod small;
 mod writer;
 
 #[cfg(test)]

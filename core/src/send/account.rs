@@ -59,7 +59,8 @@ impl Message for AccountMessage {
         let path = match kind {
             AccountMailKind::Invitation => format!("/welcome/{}", desk.links.account_token(subject.id, &subject.seed)),
             AccountMailKind::Reset => format!("/reset/{}", desk.links.account_token(subject.id, &subject.seed)),
-            AccountMailKind::Locked | AccountMailKind::PasswordChanged => "/forgot".to_owned(),
+            // A notice: whoever did not do it sets another password.
+            _ => "/forgot".to_owned(),
         };
         let page = desk.links.page(&path).map_err(|error| error.to_string())?;
         let sender = subject.sender.as_deref().unwrap_or("PulseCal");

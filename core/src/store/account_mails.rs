@@ -21,11 +21,28 @@ pub enum AccountMailKind {
     Locked,
     /// The password was changed.
     PasswordChanged,
+    /// A second factor was switched on.
+    SecondFactorOn,
+    /// It was switched off.
+    SecondFactorOff,
+    /// Somebody signed in with a recovery code.
+    RecoveryCodeUsed,
+    /// Wrong codes were tried after the right password, and for a while none is tried any more.
+    CodesLocked,
 }
 
 impl AccountMailKind {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Invitation, Self::Reset, Self::Locked, Self::PasswordChanged];
+    pub const ALL: [Self; 8] = [
+        Self::Invitation,
+        Self::Reset,
+        Self::Locked,
+        Self::PasswordChanged,
+        Self::SecondFactorOn,
+        Self::SecondFactorOff,
+        Self::RecoveryCodeUsed,
+        Self::CodesLocked,
+    ];
 
     /// Its name. Never changes.
     pub const fn as_str(self) -> &'static str {
@@ -34,6 +51,10 @@ impl AccountMailKind {
             Self::Reset => "reset",
             Self::Locked => "locked",
             Self::PasswordChanged => "password_changed",
+            Self::SecondFactorOn => "second_factor_on",
+            Self::SecondFactorOff => "second_factor_off",
+            Self::RecoveryCodeUsed => "recovery_code_used",
+            Self::CodesLocked => "codes_locked",
         }
     }
 
@@ -42,7 +63,12 @@ impl AccountMailKind {
         match self {
             Self::Invitation => TimeDelta::days(7),
             Self::Reset => TimeDelta::minutes(30),
-            Self::Locked | Self::PasswordChanged => TimeDelta::days(1),
+            Self::Locked
+            | Self::PasswordChanged
+            | Self::SecondFactorOn
+            | Self::SecondFactorOff
+            | Self::RecoveryCodeUsed
+            | Self::CodesLocked => TimeDelta::days(1),
         }
     }
 

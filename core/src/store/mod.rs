@@ -27,6 +27,7 @@ pub mod prescriptions;
 pub mod reconcile;
 pub mod reminders;
 pub mod schedules;
+pub mod second_factors;
 pub mod seed;
 pub mod send;
 pub mod sessions;

@@ -15,6 +15,7 @@ mod people;
 mod policy;
 mod reference;
 mod schemathesis;
+mod second_factor;
 mod sign_in;
 mod support;
 mod tenants;

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::account_links::{link_of, send_form};
 use crate::accounts::{PASSWORD, add_account, enter};
+use crate::second_factor::{code, half, send_code, switch_on};
 use crate::sign_in::{browser, form_token};
 use crate::support::{Clinic, SECRET_KEY, TestApi, add_person, add_token, new_id, now, timing, token_of};
 
@@ -266,6 +267,31 @@ impl Fixture {
                 let account = add_account(&api.pool, "patient-a@example.org", &[]).await;
                 let link = link_of(api, account, "invitation", Some(clinic.patient)).await;
                 send_form(api, &link, "").await
+            }
+            ("POST", "/sign-in/code") => {
+                let email = format!("{}@example.org", new_id());
+                add_account(&api.pool, &email, &[clinic.doctor]).await;
+                let (_, codes) = switch_on(&enter(api, &email).await).await;
+                send_code(&half(api, &email).await, &codes[0]).await
+            }
+            ("POST", factor) if factor.starts_with("/account/second-factor") => {
+                let email = format!("{}@example.org", new_id());
+                add_account(&api.pool, &email, &[clinic.doctor]).await;
+                let owner = enter(api, &email).await;
+                if !["/account/second-factor", "/account/second-factor/confirm"].contains(&factor) {
+                    let _on = switch_on(&owner).await;
+                }
+                let page = "/account/second-factor";
+                let form = form_token(&owner, page).await;
+                let fields = [("form_token", form.as_str()), ("password", PASSWORD)];
+                if factor.ends_with("/confirm") {
+                    let _begun = owner.post_form(page, &fields).await.expect_status(303);
+                    let shown = owner.get(page).await.expect_status(200).text();
+                    let key = shown.split("<code id=\"key\">").nth(1).and_then(|rest| rest.split('<').next());
+                    let code = code(key.expect("a key"), 0);
+                    return owner.post_form(factor, &[("form_token", &form), ("code", &code)]).await;
+                }
+                owner.post_form(factor, &fields).await
             }
             ("POST", account) if account.starts_with("/account/") => {
                 let email = format!("{}@example.org", new_id());

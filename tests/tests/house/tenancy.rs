@@ -19,6 +19,9 @@ const OF_NO_ORGANIZATION: &[&str] = &[
     "audit_marks",
     "accounts",
     "account_mails",
+    "account_factors",
+    "account_recovery_codes",
+    "half_sessions",
 ];
 
 async fn database() -> (TestDatabase, PgPool) {

@@ -18,6 +18,10 @@ fn each_says_what_happened_and_where_to_go_in_both_parts() {
         ("reset", "another password", false),
         ("locked", "wrong passwords were tried", false),
         ("password_changed", "was changed", false),
+        ("second_factor_on", "were switched on", false),
+        ("second_factor_off", "were switched off", false),
+        ("recovery_code_used", "with one of its recovery codes", false),
+        ("codes_locked", "wrong codes were tried", false),
     ] {
         let mail = mail(kind);
         assert_accessible(kind, &mail.html);
@@ -31,5 +35,5 @@ fn each_says_what_happened_and_where_to_go_in_both_parts() {
     }
     subjects.sort();
     subjects.dedup();
-    assert_eq!(subjects.len(), 4, "{subjects:?}");
+    assert_eq!(subjects.len(), 8, "{subjects:?}");
 }
