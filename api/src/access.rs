@@ -153,10 +153,9 @@ impl LinkHolder {
         of: (&'static str, Uuid),
         patient: PersonId,
     ) -> Result<(), Problem> {
-        if self.looks() {
-            note_look(app, tx, org, self.actor(), self.rule, Some(of), [patient]).await
-        } else {
-            Ok(tx.commit().await?)
+        match self.rule.trace {
+            Trace::Read(action) => note_look(app, tx, org, self.actor(), action, Some(of), [patient]).await,
+            _ => Ok(tx.commit().await?),
         }
     }
 
@@ -284,18 +283,15 @@ pub(crate) async fn note_refusal(
 
 /// Puts on record that `actor` saw something of these patients, and ends the transaction in which it was read. `of` is what
 /// they saw, if it was one thing and no list.
-async fn note_look(
+pub(crate) async fn note_look(
     app: &App,
     mut tx: Tx,
     org: OrgId,
     actor: Actor,
-    rule: &Rule,
+    action: &'static str,
     of: Option<(&'static str, Uuid)>,
     patients: impl IntoIterator<Item = PersonId>,
 ) -> Result<(), Problem> {
-    let Trace::Read(action) = rule.trace else {
-        return Err(Problem::internal(&format!("{} {} is not for looking", rule.method, rule.path)));
-    };
     let (subject_type, subject) = of.unwrap_or(("organization", org.0));
     let mut patients: Vec<PersonId> = patients.into_iter().collect();
     patients.sort_unstable();
@@ -341,7 +337,7 @@ impl Tenant {
         subject: Uuid,
         patient: PersonId,
     ) -> Result<(), Problem> {
-        note_look(app, tx, self.org, self.actor(), self.rule, Some((subject_type, subject)), [patient]).await
+        note_look(app, tx, self.org, self.actor(), self.look_leaves()?, Some((subject_type, subject)), [patient]).await
     }
 
     /// Ends a look at a list, which tells something of these patients.
@@ -351,7 +347,14 @@ impl Tenant {
         tx: Tx,
         patients: impl IntoIterator<Item = PersonId>,
     ) -> Result<(), Problem> {
-        note_look(app, tx, self.org, self.actor(), self.rule, None, patients).await
+        note_look(app, tx, self.org, self.actor(), self.look_leaves()?, None, patients).await
+    }
+
+    fn look_leaves(&self) -> Result<&'static str, Problem> {
+        match self.rule.trace {
+            Trace::Read(action) => Ok(action),
+            _ => Err(Problem::internal(&format!("{} {} is not for looking", self.rule.method, self.rule.path))),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::problem::Problem;
 
 mod rules;
 
-use Who::{Account, Anybody, Development, LinkHolder, Ops, Page, Session, ThisMachine, Token, TokenOrPage};
+use Who::{Account, Anybody, Development, LinkHolder, Ops, Page, Patient, Session, ThisMachine, Token, TokenOrPage};
 pub use rules::RULES;
 
 /// Who a route is for.
@@ -34,6 +34,8 @@ pub enum Who {
     Session,
     /// Whoever is signed in with the password of an account, in whichever role: patients too.
     Account,
+    /// Patients who are signed in, for what is theirs.
+    Patient,
     /// Operators who are signed in, whose token has this scope.
     Ops(TokenScope),
     /// As [`Who::Token`], or as [`Who::Page`].
@@ -119,7 +121,7 @@ impl Who {
     pub fn scope(self) -> Option<TokenScope> {
         match self {
             Token(scope) | Page(Some(scope)) | Ops(scope) | TokenOrPage(scope) => Some(scope),
-            Anybody | ThisMachine | Development | LinkHolder | Session | Account | Page(None) => None,
+            Anybody | ThisMachine | Development | LinkHolder | Session | Account | Patient | Page(None) => None,
         }
     }
 }

@@ -12,7 +12,13 @@ fn roles(who: Who) -> Option<Vec<&'static str>> {
         Who::Token(scope) | Who::TokenOrPage(scope) | Who::Page(Some(scope)) => Some(ceiling(role).contains(&scope)),
         Who::Ops(scope) => Some(role == Role::Ops && ceiling(role).contains(&scope)),
         Who::Page(None) => Some(true),
-        Who::Anybody | Who::ThisMachine | Who::Development | Who::LinkHolder | Who::Session | Who::Account => None,
+        Who::Anybody
+        | Who::ThisMachine
+        | Who::Development
+        | Who::LinkHolder
+        | Who::Session
+        | Who::Account
+        | Who::Patient => None,
     };
     STAFF
         .into_iter()
@@ -34,6 +40,7 @@ pub(super) fn sentence(rule: &Rule) -> String {
         }
         Who::Session => "Needs signing in, in whichever role.".to_owned(),
         Who::Account => "Needs signing in with a password, in whichever role.".to_owned(),
+        Who::Patient => "Needs signing in with a password, as a patient.".to_owned(),
         Who::Token(_) => format!("Needs a token with {scope}, of a person with one of the roles {roles}."),
         Who::TokenOrPage(_) => {
             format!("Needs a token with {scope}, of a person with one of the roles {roles}, or signing in with one.")
@@ -57,7 +64,7 @@ pub(super) fn extension(rule: &Rule) -> Value {
         Who::LinkHolder => "link",
         Who::Token(_) => "token",
         Who::TokenOrPage(_) => "token_or_session",
-        Who::Page(_) | Who::Ops(_) | Who::Session | Who::Account => "session",
+        Who::Page(_) | Who::Ops(_) | Who::Session | Who::Account | Who::Patient => "session",
     };
     let leaves = match rule.trace {
         Trace::Nothing => Vec::new(),
@@ -75,6 +82,6 @@ pub(super) fn security(rule: &Rule) -> Vec<SecurityRequirement> {
         Who::Anybody | Who::ThisMachine | Who::Development | Who::LinkHolder => Vec::new(),
         Who::Token(_) => vec![by("token")],
         Who::TokenOrPage(_) => vec![by("token"), by("session")],
-        Who::Page(_) | Who::Ops(_) | Who::Session | Who::Account => vec![by("session")],
+        Who::Page(_) | Who::Ops(_) | Who::Session | Who::Account | Who::Patient => vec![by("session")],
     }
 }

@@ -1,11 +1,12 @@
-//! What the pages of staff and operators share: their frame, with navigation and sign-out, and the files that it loads.
+//! What the pages of staff, operators and patients share: their frame, with navigation and sign-out, and the files that it loads.
 
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use pulsecal_core::store::audit::Role;
+use pulsecal_core::tokens::TokenScope::{self, AppointmentsRead, ExportsRead, MessagesRead, PatientsRead};
 use pulsecal_core::tokens::fingerprint;
 use serde_json::{Value, json};
 
@@ -29,14 +30,19 @@ const FILES: [(&str, &str, &str); 3] = [
 ];
 
 /// The places in the head of each page: path, label, and for whom.
-const PLACES: [(&str, &str, Whom); 8] = [
+const PLACES: [(&str, &str, Whom); 13] = [
     ("/ops", "Overview", Whom::Ops),
     ("/ops/jobs", "Jobs", Whom::Ops),
     ("/ops/schedules", "Schedules", Whom::Ops),
     ("/ops/audit", "Audit", Whom::Ops),
-    ("/staff", "Home", Whom::Staff),
-    ("/staff/exports", "Exports", Whom::Staff),
-    ("/staff", "Staff", Whom::Ops),
+    ("/staff/agenda", "Agenda", Whom::Staff(AppointmentsRead)),
+    ("/staff/patients", "Patients", Whom::Staff(PatientsRead)),
+    ("/staff/messages", "Messages", Whom::Staff(MessagesRead)),
+    ("/staff/exports", "Exports", Whom::Staff(ExportsRead)),
+    ("/p", "Visits", Whom::Patient),
+    ("/p/medicines", "Medicines", Whom::Patient),
+    ("/p/accesses", "Who saw my record", Whom::Patient),
+    ("/p/data", "My data", Whom::Patient),
     ("/account", "Account", Whom::Account),
 ];
 
@@ -45,19 +51,17 @@ const PLACES: [(&str, &str, Whom); 8] = [
 enum Whom {
     /// The role `ops`.
     Ops,
-    /// Every other one of staff.
-    Staff,
+    /// Every other one of staff who may do this.
+    Staff(TokenScope),
+    /// Patients.
+    Patient,
     /// Who signed in with a password, in whichever role.
     Account,
 }
 
-/// `/assets` and `/staff`.
+/// `/assets`.
 pub(super) fn router() -> Router<App> {
-    Router::new().route("/assets/{name}", get(asset)).route("/staff", get(home))
-}
-
-async fn home(State(app): State<App>, person: SignedIn) -> Result<Response, Problem> {
-    page(&app, Some(&person), StatusCode::OK, "staff", json!({"at": "/staff"}))
+    Router::new().route("/assets/{name}", get(asset))
 }
 
 async fn asset(Path(name): Path<String>) -> Result<Response, Problem> {
@@ -86,7 +90,8 @@ pub(crate) fn page(
     let sees = |whom: Whom| {
         person.is_some_and(|person| match whom {
             Whom::Ops => person.role == Role::Ops,
-            Whom::Staff => person.role != Role::Ops && is_staff(person.role),
+            Whom::Staff(scope) => person.role != Role::Ops && is_staff(person.role) && person.may(scope),
+            Whom::Patient => person.role == Role::Patient,
             Whom::Account => person.account.is_some(),
         })
     };

@@ -1,4 +1,4 @@
-//! Pages: dose links and the development inbox, which are read without signing in; those of staff and operators, which are not.
+//! Pages: dose links and the development inbox, which are read without signing in; those of staff, operators and patients, which are not.
 
 mod account;
 mod account_link;
@@ -9,10 +9,12 @@ mod exports;
 mod forgot;
 mod inbox;
 mod ops;
+mod patient;
 mod second_factor;
 pub(crate) mod session;
 mod sign_in;
 mod sign_in_code;
+mod staff;
 mod visit;
 
 use axum::Router;
@@ -40,6 +42,8 @@ pub(crate) fn router() -> Router<App> {
         .merge(ops::router())
         .merge(audit::router())
         .merge(exports::router())
+        .merge(staff::router())
+        .merge(patient::router())
 }
 
 /// A page from its template, with a policy that lets it load nothing but its own style. `more` is added to the policy.

@@ -10,16 +10,18 @@ use axum::http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, header}
 use axum::response::{IntoResponse, Response};
 use pulsecal_core::ids::{AccountId, OrgId, PersonId, RequestId, SessionId};
 use pulsecal_core::sessions::{self, NewSession, SeenFrom, SessionSecret, Source};
-use pulsecal_core::store::audit::{Actor, Role};
+use pulsecal_core::store::audit::{self, Actor, Entry, Role};
 use pulsecal_core::store::{Scope, Tx};
 use pulsecal_core::tokens::{Scopes, TokenScope};
+use serde_json::Value;
+use uuid::Uuid;
 
-use crate::access::{note_refusal, request_of};
+use crate::access::{note_look, note_refusal, request_of};
 use crate::app::App;
 use crate::exports::Owner;
 use crate::layers::wants_json;
 use crate::limits::{address_of, by_caller};
-use crate::policy::{Rule, Who, ceiling, is_staff};
+use crate::policy::{Rule, Trace, Who, ceiling, is_staff};
 use crate::problem::Problem;
 
 /// Of what a browser says that it is, so many characters are kept.
@@ -48,6 +50,8 @@ pub(crate) struct SignedIn {
     scopes: Scopes,
     secret: SessionSecret,
     request: RequestId,
+    /// What their looking leaves on the route that they are at.
+    leaves: Trace,
 }
 
 /// An operator, who is signed in and sees every organization's jobs.
@@ -98,12 +102,15 @@ impl FromRequestParts<App> for SignedIn {
             Who::Ops(scope) => (Some(scope), Kind::Ops),
             Who::Account => (None, Kind::Account),
             Who::Session => (None, Kind::Any),
+            Who::Patient => (None, Kind::Patient),
             _ => return Err(Problem::internal(&format!("{} {} is no page", rule.method, rule.path)).into()),
         };
-        if let Some(found) = signed_in(app, &parts.headers, request_of(&parts.extensions)?).await? {
+        if let Some(mut found) = signed_in(app, &parts.headers, request_of(&parts.extensions)?).await? {
+            found.leaves = rule.trace;
             let why = match kind {
                 Kind::Ops if found.role != Role::Ops => Some(Problem::page_without_role("ops")),
                 Kind::Staff if !is_staff(found.role) => Some(Problem::page_without_role("of staff")),
+                Kind::Patient if found.role != Role::Patient => Some(Problem::page_without_role("patient")),
                 Kind::Account if found.account.is_none() => Some(Problem::page_without_account()),
                 _ => who.filter(|scope| !found.may(*scope)).map(|scope| Problem::page_without_scope(scope.as_str())),
             };
@@ -132,6 +139,8 @@ enum Kind {
     Account,
     /// For whoever is signed in.
     Any,
+    /// For patients.
+    Patient,
 }
 
 /// Who the request's cookie says is signed in, if it says so truly.
@@ -165,6 +174,7 @@ pub(super) async fn signed_in(app: &App, headers: &HeaderMap, request: RequestId
         organization: bearer.organization,
         secret,
         request,
+        leaves: Trace::Nothing,
     }))
 }
 
@@ -212,6 +222,43 @@ impl SignedIn {
     /// A transaction that sees their organization and no other.
     pub(crate) async fn begin(&self, app: &App) -> Result<Tx, Problem> {
         Ok(app.ctx.begin(Scope::Org(self.org)).await?)
+    }
+
+    /// The same, for reading what [`SignedIn::saw`] then puts on record.
+    pub(crate) async fn look(&self, app: &App) -> Result<Tx, Problem> {
+        Ok(app.ctx.begin(Scope::Look(self.org)).await?)
+    }
+
+    /// Ends the transaction in which something of these patients was read; where it is shown, that is put on record. `of` is
+    /// what they saw, if it was one thing and no list.
+    pub(crate) async fn saw(
+        &self,
+        app: &App,
+        tx: Tx,
+        of: Option<(&'static str, Uuid)>,
+        patients: impl IntoIterator<Item = PersonId>,
+    ) -> Result<(), Problem> {
+        match self.leaves {
+            Trace::Read(action) => note_look(app, tx, self.org, self.actor(), action, of, patients).await,
+            // What a form could not do is shown again as it was seen before.
+            _ => Ok(tx.commit().await?),
+        }
+    }
+
+    /// Puts what `tx` does to a thing on record. `detail` holds ids, numbers and names of fields, nothing else.
+    pub(crate) async fn audit(
+        &self,
+        app: &App,
+        tx: &mut Tx,
+        action: &'static str,
+        of: (&'static str, Uuid),
+        detail: Value,
+    ) -> Result<(), Problem> {
+        let (subject_type, subject) = of;
+        let (org, actor) = (Some(self.org), self.actor());
+        let entry = Entry { org, actor, action, subject_type, subject, outcome: "success", detail: Some(detail) };
+        let now = tx.now();
+        Ok(audit::write(tx.conn(), app.ctx.ids, &[entry], now).await?)
     }
 }
 
@@ -358,7 +405,7 @@ pub(super) fn cookie(app: &App, which: Cookie, secret: Option<&SessionSecret>) -
 
 /// Where to go after signing in: a page of ours, or nothing.
 pub(super) fn local_path(next: &str) -> Option<&str> {
-    let ours = ["/ops", "/staff", "/account"].iter().any(|head| {
+    let ours = ["/ops", "/staff", "/account", "/p"].iter().any(|head| {
         next.strip_prefix(head).is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || rest.starts_with('?'))
     });
     let plain = next.len() <= 2000 && next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');

@@ -213,7 +213,7 @@ pub(super) fn see(app: &App, path: &str, next: Option<&str>) -> Response {
 pub(super) fn go(app: &App, next: Option<&str>, role: Role) -> Response {
     let home = match role {
         Role::Ops => "/ops",
-        Role::Patient => "/account",
+        Role::Patient => "/p",
         _ => "/staff",
     };
     let to = format!("{}{}", app.base_path, next.and_then(local_path).unwrap_or(home));

@@ -3,7 +3,9 @@
 use pulsecal_core::tokens::TokenScope::*;
 
 use super::Trace::{Nothing, Read, Write};
-use super::Who::{Account, Anybody, Development, LinkHolder, Ops, Page, Session, ThisMachine, Token, TokenOrPage};
+use super::Who::{
+    Account, Anybody, Development, LinkHolder, Ops, Page, Patient, Session, ThisMachine, Token, TokenOrPage,
+};
 use super::{Rule, Trace, Who};
 
 const fn rule(method: &'static str, path: &'static str, who: Who, trace: Trace) -> Rule {
@@ -83,7 +85,22 @@ pub const RULES: &[Rule] = &[
         "appointment.confirmed", "appointment.move_asked", "appointment.moved", "appointment.cancelled",
     ])),
 
+    rule("GET", "/p", Patient, Read("appointment.list")),
+    rule("GET", "/p/medicines", Patient, Read("prescription.list")),
+    rule("GET", "/p/data", Patient, Read("patient.read")),
+    rule("GET", "/p/data/file", Patient, Read("patient.fetched")),
+
     rule("GET", "/staff", Page(None), Nothing),
+    rule("GET", "/staff/agenda", Page(Some(AppointmentsRead)), Read("appointment.list")),
+    rule("GET", "/staff/appointments/{id}", Page(Some(AppointmentsRead)), Read("appointment.read")),
+    rule("POST", "/staff/appointments/{id}/confirm", Page(Some(AppointmentsWrite)), Write(&["appointment.confirmed"])),
+    rule("POST", "/staff/appointments/{id}/move", Page(Some(AppointmentsWrite)), Write(&["appointment.moved"])),
+    rule("POST", "/staff/appointments/{id}/cancel", Page(Some(AppointmentsWrite)), Write(&["appointment.cancelled"])),
+    rule("GET", "/staff/patients", Page(Some(PatientsRead)), Read("patient.list")),
+    // What of a patient it shows depends on the scopes of who looks.
+    rule("GET", "/staff/patients/{id}", Page(Some(PatientsRead)), Read("patient.read")),
+    rule("POST", "/staff/patients/{id}/appointments", Page(Some(AppointmentsWrite)), Write(&["appointment.booked"])),
+    rule("GET", "/staff/messages", Page(Some(MessagesRead)), Read("message.list")),
     rule("GET", "/staff/exports", Page(Some(ExportsRead)), Nothing),
     rule("POST", "/staff/exports", Page(Some(ExportsWrite)), Write(&["export.request"])),
     rule("POST", "/staff/exports/{id}/cancel", Page(Some(ExportsWrite)), Write(&["export.cancel"])),

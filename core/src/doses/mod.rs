@@ -6,6 +6,7 @@ pub mod ladder;
 pub mod plan;
 pub mod planner;
 pub mod timing;
+mod words;
 
 pub use plan::{
     FieldProblem, MAX_DAYS, MAX_HOURS, PlanChange, PlanError, PlanRule, Planned, Shift, YEARS, nominal_min_gap,

@@ -22,6 +22,7 @@ pub mod listing;
 pub mod mailbox;
 pub mod ops;
 pub mod organizations;
+pub mod pages;
 pub mod people;
 pub mod prescriptions;
 pub mod reconcile;

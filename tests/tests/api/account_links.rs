@@ -97,7 +97,7 @@ async fn somebody_is_invited_by_mail_signs_in_forgets_the_password_and_gets_in_a
     let _done = send_form(&api, &reset, NEW).await.expect_status(200);
     let notice = smtp.wait_accepted(4, LIMIT).await[3].raw_text();
     assert!(notice.contains("password was changed") && !notice.contains("/reset/"), "{notice}");
-    let _ended = before.get("/staff").await.expect_status(303);
+    let _ended = before.get("/staff/agenda").await.expect_status(303);
     let _old = try_password(&api, "doctor-a@example.org", PASSWORD).await.expect_status(401);
     let _new = try_password(&api, "doctor-a@example.org", NEW).await.expect_status(303);
     until(LIMIT, "all mails are on record as sent", async || {

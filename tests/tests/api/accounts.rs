@@ -63,7 +63,7 @@ async fn a_password_lets_in_with_the_rights_of_the_role_until_the_person_is_no_l
     let entered = try_password(&api, " Doctor@Example.ORG ", PASSWORD).await.expect_status(303);
     assert_eq!(entered.header("location"), Some("/staff"));
     let signed_in = api.anonymous().with_header("cookie", &cookie_of(&entered));
-    let page = signed_in.get("/staff").await.expect_status(200).text();
+    let page = signed_in.get("/staff/agenda").await.expect_status(200).text();
     assert!(page.contains("Doctor-a") && page.contains("/account"), "{page}");
     let _may = signed_in.get("/staff/exports").await.expect_status(200);
     let _may_not = signed_in.get("/ops").await.expect_status(403);
@@ -85,7 +85,7 @@ async fn a_password_lets_in_with_the_rights_of_the_role_until_the_person_is_no_l
         "UPDATE people SET account_id = NULL WHERE role = 'doctor'",
     ] {
         sqlx::query(away).execute(&api.pool).await.expect("away");
-        let _out = signed_in.get("/staff").await.expect_status(303);
+        let _out = signed_in.get("/staff/agenda").await.expect_status(303);
         let refused = try_password(&api, "doctor@example.org", PASSWORD).await.expect_status(401);
         assert!(refused.text().contains("belongs to no clinic") && refused.header("set-cookie").is_none());
         sqlx::query("UPDATE people SET active = true, account_id = $1 WHERE role = 'doctor'")
@@ -93,7 +93,7 @@ async fn a_password_lets_in_with_the_rights_of_the_role_until_the_person_is_no_l
             .execute(&api.pool)
             .await
             .expect("back");
-        let _in = signed_in.get("/staff").await.expect_status(200);
+        let _in = signed_in.get("/staff/agenda").await.expect_status(200);
     }
 }
 
@@ -246,8 +246,8 @@ async fn an_account_of_several_people_asks_which_and_changes_between_them() {
     let switched = first.post_form("/account/memberships", &fields).await.expect_status(303);
     assert_eq!(switched.header("location"), Some("/staff/exports"));
     let second = api.anonymous().with_header("cookie", &cookie_of(&switched));
-    assert!(second.get("/staff").await.expect_status(200).text().contains("Heart clinic b"));
-    let _old = first.get("/staff").await.expect_status(303);
+    assert!(second.get("/staff/agenda").await.expect_status(200).text().contains("Heart clinic b"));
+    let _old = first.get("/staff/agenda").await.expect_status(303);
 
     // A patient has an account, and no page of staff.
     let form = form_token(&second, "/account/memberships").await;
@@ -301,12 +301,12 @@ async fn sessions_are_listed_and_ended_and_another_password_ends_them_all() {
         .await
         .expect("one");
     let _nothing = end(&foreign.to_string()).await.expect_status(303);
-    let _still = other.get("/staff").await.expect_status(200);
+    let _still = other.get("/staff/agenda").await.expect_status(200);
     let _one = end(&of_phone.to_string()).await.expect_status(303);
-    let _gone = phone.get("/staff").await.expect_status(303);
-    let _still = third.get("/staff").await.expect_status(200);
+    let _gone = phone.get("/staff/agenda").await.expect_status(303);
+    let _still = third.get("/staff/agenda").await.expect_status(200);
     let _others = end("others").await.expect_status(303);
-    let _gone = third.get("/staff").await.expect_status(303);
+    let _gone = third.get("/staff/agenda").await.expect_status(303);
 
     let last = enter(&api, "doctor@example.org").await;
     let change = async |old: &str, new: &str, again: &str, form: &str| {
@@ -332,8 +332,8 @@ async fn sessions_are_listed_and_ended_and_another_password_ends_them_all() {
     for ended in [&mine, &last] {
         let _gone = ended.get("/account").await.expect_status(303);
     }
-    let _tokens_stay = token.get("/staff").await.expect_status(200);
-    let _others_stay = other.get("/staff").await.expect_status(200);
+    let _tokens_stay = token.get("/staff/agenda").await.expect_status(200);
+    let _others_stay = other.get("/staff/agenda").await.expect_status(200);
     let _old = try_password(&api, "doctor@example.org", PASSWORD).await.expect_status(401);
     let _new = try_password(&api, "doctor@example.org", good).await.expect_status(303);
     assert_eq!(noted(&api, "password.changed", "success").await, 1);

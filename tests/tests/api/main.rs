@@ -17,6 +17,7 @@ mod reference;
 mod schemathesis;
 mod second_factor;
 mod sign_in;
+mod staff_pages;
 mod support;
 mod tenants;
 mod tokens;

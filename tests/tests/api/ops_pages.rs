@@ -59,7 +59,7 @@ async fn only_operators_get_in_and_only_with_the_scope_change_things() {
     add_person(&api.pool, clinic.org, admin, "admin", "Admin").await;
     add_token(&api.pool, clinic.org, admin, &token_of('d'), &ALL_SCOPES, "now() + interval '1 hour'", false).await;
     for staff in [doctor, browser(&api, &token_of('d')).await] {
-        let form = form_token(&staff, "/staff").await;
+        let form = form_token(&staff, "/staff/agenda").await;
         for page in PAGES {
             let refused = staff.get(page).await.expect_status(403);
             assert!(refused.text().contains("role ops"), "{page}");

@@ -37,13 +37,16 @@ async fn guests(api: &TestApi) -> Vec<Guest> {
         add_person(&api.pool, clinic.org, person, role.as_str(), &format!("Guest-{letter}")).await;
         let scopes = TokenScope::ALL.map(TokenScope::as_str);
         add_token(&api.pool, clinic.org, person, &token, &scopes, "now() + interval '1 hour'", false).await;
-        let (browser, form) = if role == Role::Patient {
-            (api.anonymous(), String::new()) // may not sign in: see below
-        } else {
-            let browser = browser(api, &token).await;
-            let form = form_token(&browser, "/staff").await;
-            (browser, form)
+        let (browser, page) = match role {
+            Role::Patient => {
+                // Not by a token: see below.
+                add_account(&api.pool, "guest@example.org", &[person]).await;
+                (enter(api, "guest@example.org").await, "/p")
+            }
+            Role::Ops => (browser(api, &token).await, "/staff"),
+            _ => (browser(api, &token).await, "/staff/agenda"),
         };
+        let form = form_token(&browser, page).await;
         all.push(Guest { role: Some(role), by_token: api.with(&token), browser, form });
     }
     all
@@ -59,7 +62,7 @@ impl Guest {
         let path = path.replace("{name}", "nothing").replace("{queue}", "nothing").replace("{verb}", "nothing");
         let method = rule.method.parse().expect("a method");
         let request = match rule.who {
-            Who::Page(_) | Who::Ops(_) | Who::Session | Who::Account => {
+            Who::Page(_) | Who::Ops(_) | Who::Session | Who::Account | Who::Patient => {
                 self.browser.request(method, &path).form(&[("form_token", self.form.as_str())])
             }
             _ => self.by_token.request(method, &path),
@@ -69,18 +72,19 @@ impl Guest {
 
     /// The status of a refusal; none: they are let in.
     fn refusal(&self, rule: &Rule) -> Option<u16> {
-        let signed_in = self.role.is_some_and(|role| role != Role::Patient);
+        let patient = self.role == Some(Role::Patient);
         match rule.who {
             Who::Anybody | Who::ThisMachine | Who::Development | Who::LinkHolder => None,
             Who::Token(_) if self.role.is_none() => Some(401),
             Who::TokenOrPage(_) if self.role.is_none() => Some(303),
             Who::Token(scope) | Who::TokenOrPage(scope) => (!self.may(scope)).then_some(403),
-            Who::Page(_) | Who::Ops(_) | Who::Session | Who::Account if !signed_in => {
+            Who::Page(_) | Who::Ops(_) | Who::Session | Who::Account | Who::Patient if self.role.is_none() => {
                 Some(if rule.method == "GET" { 303 } else { 401 })
             }
             Who::Session => None,
-            // All of them came with a token.
-            Who::Account => Some(403),
+            // The others came with a token.
+            Who::Account | Who::Patient => (!patient).then_some(403),
+            Who::Page(_) if patient => Some(403),
             Who::Page(scope) => scope.is_some_and(|scope| !self.may(scope)).then_some(403),
             Who::Ops(scope) => (self.role != Some(Role::Ops) || !self.may(scope)).then_some(403),
         }
@@ -124,7 +128,7 @@ async fn every_route_lets_in_whom_the_table_says_and_puts_on_record_whom_it_does
     }
     assert!(refused > 50, "the table refuses somebody: {refused}");
     let patient = api.anonymous().post_form("/sign-in", &[("token", &token_of('b')), ("next", "")]).await;
-    assert_eq!(patient.status, 401, "patients have no pages that need signing in");
+    assert_eq!(patient.status, 401, "patients sign in with their accounts only");
 }
 
 /// What the samples below are about.
@@ -175,7 +179,7 @@ impl Fixture {
             visit_path: format!("/p/a/{}", links.visit_token(of, until)),
             dead_job,
             ops_form: form_token(&ops, "/staff").await,
-            staff_form: form_token(&staff, "/staff").await,
+            staff_form: form_token(&staff, "/staff/agenda").await,
             ops,
             staff,
             doctor: api.with(&clinic.token),
@@ -231,16 +235,45 @@ impl Fixture {
             }
             ("POST", "/v1/appointments/{id}/confirm") => doctor.post(&path(self.visit), &json!({})).await,
             ("POST", "/v1/appointments/{id}/cancel") => {
-                let booked: Uuid =
-                    sqlx::query_scalar("SELECT appointment_id FROM appointments WHERE appointment_id <> $1")
-                        .bind(self.visit)
-                        .fetch_one(&api.pool)
-                        .await
-                        .expect("the other visit");
+                let booked: Uuid = sqlx::query_scalar(
+                    "SELECT appointment_id FROM appointments WHERE appointment_id <> $1 AND status = 'booked' LIMIT 1",
+                )
+                .bind(self.visit)
+                .fetch_one(&api.pool)
+                .await
+                .expect("the other visit");
                 doctor.post(&path(booked), &json!({})).await
             }
             ("POST", "/v1/exports") => doctor.post(rule.path, &json!({"format": "csv"})).await,
             ("DELETE", "/v1/exports/{id}") => doctor.delete(&path(self.queued_export(api).await)).await,
+            ("GET", "/staff/patients/{id}") => self.staff.get(&path(clinic.patient)).await,
+            ("GET", "/staff/appointments/{id}") => self.staff.get(&path(self.visit)).await,
+            ("POST", "/staff/patients/{id}/appointments") => {
+                let (doctor, form) = (clinic.doctor.to_string(), self.staff_form.as_str());
+                let day = (now() + TimeDelta::days(20)).format("%Y-%m-%d").to_string();
+                let fields =
+                    [("form_token", form), ("doctor", &doctor), ("day", &day), ("time", "10:00"), ("minutes", "20")];
+                self.staff.post_form(&path(clinic.patient), &fields).await
+            }
+            ("POST", staff) if staff.starts_with("/staff/appointments/{id}/") => {
+                let day = (now() + TimeDelta::days(30)).format("%Y-%m-%d").to_string();
+                let id = self.another_visit(api).await;
+                let fields = [
+                    ("form_token", self.staff_form.as_str()),
+                    ("version", "1"),
+                    ("day", &day),
+                    ("time", "11:00"),
+                    ("minutes", "20"),
+                    ("reason", "clinic"),
+                ];
+                self.staff.post_form(&path(id), &fields).await
+            }
+            ("GET", staff) if staff.starts_with("/staff/") => self.staff.get(staff).await,
+            ("GET", own) if rule.who == Who::Patient => {
+                let email = format!("{}@example.org", new_id());
+                add_account(&api.pool, &email, &[clinic.patient]).await;
+                enter(api, &email).await.get(own).await
+            }
             ("POST", "/staff/exports") => {
                 let fields = [("form_token", self.staff_form.as_str()), ("format", "csv"), ("column", "status")];
                 self.staff.post_form(rule.path, &fields).await
@@ -254,7 +287,7 @@ impl Fixture {
             }
             ("POST", "/sign-out") => {
                 let leaving = browser(api, &clinic.token).await;
-                let form = form_token(&leaving, "/staff").await;
+                let form = form_token(&leaving, "/staff/agenda").await;
                 leaving.post_form(rule.path, &[("form_token", &form)]).await
             }
             ("POST", "/forgot") => api.anonymous().post_form(rule.path, &[("email", "doctor@example.org")]).await,
@@ -343,6 +376,16 @@ impl Fixture {
             ("GET", list) if !list.contains('{') => doctor.get(list).await,
             other => panic!("no sample of {other:?}, which says that it leaves a trace"),
         }
+    }
+
+    /// A visit of the patient's that nothing was done to.
+    async fn another_visit(&self, api: &TestApi) -> Uuid {
+        let id = new_id();
+        sqlx::query("INSERT INTO appointments (appointment_id, org_id, patient_id, doctor_id, starts_at, ends_at, status, created_at, updated_at)
+            SELECT $1, org_id, patient_id, doctor_id, max(starts_at) + interval '1 day', max(starts_at) + interval '1 day 20 minutes', 'booked', now(), now()
+            FROM appointments WHERE patient_id = $2 GROUP BY org_id, patient_id, doctor_id")
+            .bind(id).bind(self.clinic.patient).execute(&api.pool).await.expect("a visit");
+        id
     }
 
     /// An export of the doctor's that waits.

@@ -1,0 +1,123 @@
+//! `/p/data`: what the clinic holds of a patient, and all of it as a file (GDPR, articles 15 and 20).
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use pulsecal_core::store::listing;
+use pulsecal_core::store::pages::medicines::{MedicineLine, of_patient};
+use pulsecal_core::store::pages::visits::{VisitLine, ahead, past};
+use pulsecal_core::store::people::Patient;
+use serde_json::{Value, json};
+
+use super::own;
+use crate::app::App;
+use crate::pages::desk;
+use crate::pages::session::SignedIn;
+use crate::problem::Problem;
+
+/// So many rows of each sort the file holds; it says so if there are more.
+const MOST: i64 = 10_000;
+
+pub(super) fn router() -> Router<App> {
+    Router::new().route("/p/data", get(show)).route("/p/data/file", get(file))
+}
+
+async fn show(State(app): State<App>, person: SignedIn) -> Result<Response, Problem> {
+    let mut tx = person.look(&app).await?;
+    let (patient, zone) = own(&mut tx, &person).await?;
+    person.saw(&app, tx, Some(("person", person.person.0)), [person.person]).await?;
+    let privacy = match patient.privacy_level {
+        0 => "Mail says that there is news, and nothing else.",
+        1 => "Mail says when and where, and not what for.",
+        2 => "Mail names the doctor as well.",
+        _ => "Mail names your medicines.",
+    };
+    let view = json!({
+        "at": "/p/data",
+        "name": format!("{} {}", patient.given_name, patient.family_name),
+        "born": patient.birth_date.map(|day| day.format("%-d %B %Y").to_string()),
+        "email": patient.email,
+        "verified": patient.email_verified_at.is_some(),
+        "phone": patient.phone,
+        "zone": zone.name(),
+        "own_zone": patient.zone.is_some(),
+        "language": patient.locale,
+        "privacy": privacy,
+    });
+    desk::page(&app, Some(&person), StatusCode::OK, "patient_data", view)
+}
+
+async fn file(State(app): State<App>, person: SignedIn) -> Result<Response, Problem> {
+    let mut tx = person.look(&app).await?;
+    let now = tx.now();
+    let (org, id) = (person.org, person.person);
+    let (patient, zone) = own(&mut tx, &person).await?;
+    let mut visits = past(tx.conn(), org, id, now, MOST).await?;
+    visits.reverse();
+    visits.extend(ahead(tx.conn(), org, id, now, MOST).await?);
+    let medicines = of_patient(tx.conn(), org, id, now, MOST).await?;
+    let messages = listing::messages(tx.conn(), org, None, Some(id), None, MOST).await?;
+    person.saw(&app, tx, Some(("person", id.0)), [id]).await?;
+    let full = usize::try_from(MOST).unwrap_or(usize::MAX);
+    let document = json!({
+        "clinic": person.organization,
+        "made_at": now,
+        "complete": visits.len() < full && medicines.len() < full && messages.len() < full,
+        "person": of_person(&patient, zone.name()),
+        "appointments": visits.iter().map(of_visit).collect::<Vec<Value>>(),
+        "medicines": medicines.iter().map(of_medicine).collect::<Vec<Value>>(),
+        "messages": messages.iter().map(|row| json!({
+            "kind": row.kind, "state": row.state, "channel": row.channel, "created_at": row.created_at, "settled_at": row.settled_at,
+        })).collect::<Vec<Value>>(),
+    });
+    let text = serde_json::to_string_pretty(&document).map_err(|error| Problem::internal(&error.to_string()))?;
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CONTENT_DISPOSITION, "attachment; filename=\"my-data.json\""),
+    ];
+    Ok((headers, text).into_response())
+}
+
+fn of_person(patient: &Patient, zone: &str) -> Value {
+    json!({
+        "given_name": patient.given_name,
+        "family_name": patient.family_name,
+        "birth_date": patient.birth_date,
+        "email": patient.email,
+        "email_verified_at": patient.email_verified_at,
+        "phone": patient.phone,
+        "zone": zone,
+        "language": patient.locale,
+        "privacy_level": patient.privacy_level,
+        "medicine_opt_in_at": patient.medicine_opt_in_at,
+        "created_at": patient.created_at,
+    })
+}
+
+fn of_visit(visit: &VisitLine) -> Value {
+    json!({
+        "starts_at": visit.starts_at,
+        "ends_at": visit.ends_at,
+        "zone": visit.zone,
+        "doctor": visit.doctor_name,
+        "status": visit.status,
+        "kind": visit.kind,
+        "mode": visit.mode,
+        "place": visit.place,
+    })
+}
+
+fn of_medicine(row: &MedicineLine) -> Value {
+    json!({
+        "medicine": row.medicine,
+        "dosage": row.dosage,
+        "status": row.status,
+        "timing": row.timing,
+        "reminders_on": row.on,
+        "next_dose": row.next_at,
+        "last_dose": row.last_at,
+        "last_dose_state": row.last_state,
+    })
+}
