@@ -253,7 +253,7 @@ async fn an_account_of_several_people_asks_which_and_changes_between_them() {
     let form = form_token(&second, "/account/memberships").await;
     let fields = [("form_token", form.as_str()), ("person", &three.patient.to_string())];
     let switched = second.post_form("/account/memberships", &fields).await.expect_status(303);
-    assert_eq!(switched.header("location"), Some("/account"));
+    assert_eq!(switched.header("location"), Some("/p"));
     let patient = api.anonymous().with_header("cookie", &cookie_of(&switched));
     let page = patient.get("/account").await.expect_status(200).text();
     assert!(!page.contains("/staff"), "{page}");

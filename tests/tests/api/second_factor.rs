@@ -144,7 +144,7 @@ async fn codes_are_switched_on_by_a_code_asked_for_at_sign_in_and_taken_once() {
     let entered = send_code(&waiting, &code(&key, 1)).await.expect_status(303);
     assert_eq!(entered.header("location"), Some("/staff/exports"));
     let signed_in = api.anonymous().with_header("cookie", &cookie_of(&entered));
-    let _in = signed_in.get("/staff").await.expect_status(200);
+    let _in = signed_in.get("/staff/agenda").await.expect_status(200);
     let _over = waiting.get("/sign-in/code").await.expect_status(303);
     let replayed = send_code(&half(&api, EMAIL).await, &code(&key, 1)).await.expect_status(401);
     assert!(replayed.header("set-cookie").is_none());
@@ -239,7 +239,7 @@ async fn switching_off_takes_the_password_or_an_operator_and_is_told() {
     let done = send(&mine, &off, ("password", PASSWORD)).await.expect_status(303);
     assert_eq!(done.header("location"), Some("/account?done=second-factor-off"));
     let _over = waiting.get("/sign-in/code").await.expect_status(303);
-    let _in = enter(&api, EMAIL).await.get("/staff").await.expect_status(200);
+    let _in = enter(&api, EMAIL).await.get("/staff/agenda").await.expect_status(200);
     assert_eq!(api.count("SELECT count(*) FROM account_recovery_codes").await, 0, "{recovery:?}");
 
     let _on = switch_on(&mine).await;
@@ -248,7 +248,7 @@ async fn switching_off_takes_the_password_or_an_operator_and_is_told() {
     assert!(!nobody.status.success() && nobody.stderr.contains("there is no such account"), "{nobody:?}");
     let done = api.operator(&["user", "second-factor-off", "--email", "Doctor@example.org"]).await;
     assert!(done.status.success(), "{done:?}");
-    let _in = enter(&api, EMAIL).await.get("/staff").await.expect_status(200);
+    let _in = enter(&api, EMAIL).await.get("/staff/agenda").await.expect_status(200);
     assert_eq!(noted(&api, "second_factor.off", "success").await, 2);
     assert_eq!(api.count("SELECT count(*) FROM account_mails WHERE kind = 'second_factor_off'").await, 2);
     assert_eq!(api.count("SELECT count(*) FROM jobs WHERE kind = 'account_mail'").await, 4, "each has its job");

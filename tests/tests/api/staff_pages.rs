@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::accounts::{add_account, enter};
 use crate::sign_in::{browser, form_token};
-use crate::support::{Clinic, TestApi, add_person, add_token, new_id, token_of};
+use crate::support::{Clinic, TestApi, add_person, add_token, new_id, now, token_of};
 
 /// A visit of the clinic's patient, from then on for half an hour.
 async fn add_visit(api: &TestApi, clinic: &Clinic, starts_at: &str) -> Uuid {
@@ -89,11 +89,8 @@ async fn patients_are_found_by_parts_of_their_names_and_pages_follow_each_other(
         let page = doctor.get(&address).await.expect_status(200).text();
         let names = page.split("/staff/patients/").skip(1).filter_map(|rest| rest.split_once('>')?.1.split('<').next());
         seen.extend(names.map(str::to_owned));
-        let to = |label: &str| {
-            let (before, _) = page.split_once(&format!("\">{label}</a>"))?;
-            Some(before.rsplit_once("href=\"")?.1.replace("&amp;", "&"))
-        };
-        next = to("Next page");
+        let before = page.split_once("\">Next page</a>").map(|(before, _)| before);
+        next = before.and_then(|before| Some(before.rsplit_once("href=\"")?.1.replace("&amp;", "&")));
     }
     assert_eq!(seen.len(), 120, "{seen:?}");
     assert!(seen.is_sorted() && seen[0].starts_with("Row-000"), "{seen:?}");
@@ -214,7 +211,7 @@ async fn patients_see_what_is_theirs_and_nothing_of_others() {
     let api = TestApi::start().await;
     let clinic = Clinic::add(&api.pool, 'a').await;
     let (_, reminder) = clinic.add_reminder(&api.pool).await;
-    let due = Utc::now() - chrono::TimeDelta::minutes(1);
+    let due = now() - chrono::TimeDelta::minutes(1);
     clinic.add_dose(&api.pool, reminder, "2026-11-20T08:00:00", due, "reminded").await;
     let visit = add_visit(&api, &clinic, "2031-11-26T10:00:00Z").await;
     let other = new_id();

@@ -37,7 +37,10 @@ async fn show(State(app): State<App>, person: SignedIn, mut params: Params) -> R
     let doctor = match said.as_deref() {
         None => own,
         Some("all") => None,
-        Some(_) => params.parsed::<PersonId>("doctor"),
+        Some(id) => {
+            let id = id.parse::<PersonId>();
+            id.map_err(|_| params.wrong("doctor", "must be a doctor's id, or \"all\"")).ok()
+        }
     };
     params.finish()?;
     let mut tx = person.look(&app).await?;

@@ -160,8 +160,9 @@ async fn book(State(app): State<App>, Id(id): Id<PersonId>, form: Sent<SignedIn>
         }
     };
     match visits::book(&app.ctx, person.org, booking, AppointmentMail::make).await {
-        Ok(Open { mut tx, visit }) => {
-            let detail = json!({"patient": visit.patient, "doctor": visit.doctor});
+        Ok(Open { mut tx, visit, .. }) => {
+            let detail =
+                json!({"patient": visit.patient, "doctor": visit.doctor, "outside_hours": visit.outside_hours});
             person.audit(&app, &mut tx, "appointment.booked", ("appointment", visit.id.0), detail).await?;
             tx.commit().await?;
             Ok(to(&app, &format!("/staff/appointments/{}?done=booked", visit.id)))

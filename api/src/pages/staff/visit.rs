@@ -1,6 +1,8 @@
 //! `/staff/appointments/{id}`: one visit; confirming, moving and calling it off. What the clinic does here is not bound by how late
 //! a patient may do it.
 
+use std::borrow::Cow;
+
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -86,6 +88,7 @@ async fn page(
     shown["confirmed"] = json!(visit.confirmed_by_patient_at.map(|at| moment(zone, at)));
     shown["cancelled"] = json!(visit.cancelled_at.map(|at| moment(zone, at)));
     shown["cancel_reason"] = json!(visit.cancel_reason.map(|reason| reason.replace('_', " ")));
+    shown["outside_hours"] = json!(visit.outside_hours);
     shown["meeting_url"] = json!(visit.meeting_url);
     shown["date"] = json!(local.date().to_string());
     shown["minutes"] = json!((visit.ends_at - visit.starts_at).num_minutes());
@@ -121,20 +124,23 @@ pub(super) fn read_times(form: &Sent<SignedIn>, zone: Zone) -> Result<(DateTime<
 
 /// Why a visit is not booked or changed, for who filled in a form; what is not theirs to mend stays an error.
 pub(super) fn refusal(error: VisitError) -> Result<(StatusCode, String), Problem> {
-    let words = match &error {
-        VisitError::Taken => "The doctor is already booked at that time. Nothing was changed; please choose another.",
-        VisitError::Version(_) => "It was changed meanwhile. This is what holds now; please choose once more.",
-        VisitError::Past => "That time is over. Nothing was changed.",
-        VisitError::NoPatient => "The patient is inactive or deceased, so nothing can be booked.",
-        VisitError::NoDoctor => "That doctor is not active here. Please choose another.",
-        VisitError::Length => "A visit takes 24 hours at most.",
-        VisitError::Status(_) => "In this state that cannot be done. Nothing was changed.",
+    let words: Cow<'static, str> = match &error {
+        VisitError::Taken => {
+            "The doctor is already booked at that time. Nothing was changed; please choose another.".into()
+        }
+        VisitError::Version(_) => "It was changed meanwhile. This is what holds now; please choose once more.".into(),
+        VisitError::Past => "That time is over. Nothing was changed.".into(),
+        VisitError::NoPatient => "The patient is inactive or deceased, so nothing can be booked.".into(),
+        VisitError::NoDoctor => "That doctor is not active here. Please choose another.".into(),
+        VisitError::Length(most) => format!("That is too long. A visit takes {most} minutes at most.").into(),
+        VisitError::Far(days) => format!("That is too far ahead. Visits are booked {days} days ahead at most.").into(),
+        VisitError::Status(_) => "In this state that cannot be done. Nothing was changed.".into(),
         VisitError::Busy => {
-            "A mail about this visit is just being handed over. Nothing was changed; please try again in a moment."
+            "A mail about it is just being handed over. Nothing was changed; please try again soon.".into()
         }
         VisitError::Unknown | VisitError::Db(_) => return Err(error.into()),
     };
-    Ok((Problem::from(error).status(), words.to_owned()))
+    Ok((Problem::from(error).status(), words.into_owned()))
 }
 
 fn version(form: &Sent<SignedIn>) -> Result<i32, VisitError> {
@@ -150,7 +156,7 @@ async fn close(
     action: Option<&'static str>,
     word: &str,
 ) -> Result<Response, Problem> {
-    let Open { mut tx, visit } = open;
+    let Open { mut tx, visit, .. } = open;
     if let Some(action) = action {
         let detail = json!({"version": visit.version, "sequence": visit.sequence, "reason": visit.cancel_reason});
         form.by.audit(app, &mut tx, action, ("appointment", visit.id.0), detail).await?;
