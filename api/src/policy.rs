@@ -83,21 +83,30 @@ const CARE: [TokenScope; 13] = [
     OrganizationRead,
 ];
 
-/// What administrators of an organization may do: all of it, and what is the organization's to decide.
-const ADMIN: [TokenScope; CARE.len() + 1] = {
-    let mut all = [OrganizationWrite; CARE.len() + 1];
+/// What doctors may do besides.
+const DOCTOR: [TokenScope; CARE.len() + 1] = and(CARE, [JoinsAsk]);
+
+/// What administrators of an organization may do: all of it, since they may be doctors, and what is the organization's to decide.
+const ADMIN: [TokenScope; CARE.len() + 3] = and(CARE, [JoinsAsk, JoinsDecide, OrganizationWrite]);
+
+const fn and<const A: usize, const B: usize, const N: usize>(
+    some: [TokenScope; A],
+    more: [TokenScope; B],
+) -> [TokenScope; N] {
+    let mut all = [some[0]; N];
     let mut at = 0;
-    while at < CARE.len() {
-        all[at] = CARE[at];
+    while at < N {
+        all[at] = if at < A { some[at] } else { more[at - A] };
         at += 1;
     }
     all
-};
+}
 
 /// What a role may do at most, whatever the token that somebody came with says. Who signed in with a password may all of it.
 pub fn ceiling(role: Role) -> &'static [TokenScope] {
     match role {
-        Role::Doctor | Role::Nurse => &CARE,
+        Role::Doctor => &DOCTOR,
+        Role::Nurse => &CARE,
         Role::Admin => &ADMIN,
         Role::Receptionist => {
             &[PatientsRead, PatientsWrite, AppointmentsRead, AppointmentsWrite, MessagesRead, OrganizationRead]

@@ -14,7 +14,7 @@ use crate::ids::Ids;
 use crate::ledger::Fence;
 use crate::links::Links;
 use crate::mail::{EmailAddress, Templates};
-use crate::send::{AccountMessage, AlarmMessage, DoseMessage, ExportReady, Sender, VisitMessage};
+use crate::send::{AccountMessage, AlarmMessage, DoseMessage, ExportReady, JoinMessage, Sender, VisitMessage};
 use crate::store::{Db, DbError, Scope, Tx};
 
 /// What every part of PulseCal works with. Cheap to clone.
@@ -53,6 +53,8 @@ pub struct Shared {
     pub export_mail: Sender<ExportReady>,
     /// Writes to owners of accounts.
     pub account_mail: Sender<AccountMessage>,
+    /// Tells doctors whether they are let in.
+    pub join_mail: Sender<JoinMessage>,
     /// Tells operators of alarms.
     pub alarms: Sender<AlarmMessage>,
     /// Who is told of alarms.

@@ -76,6 +76,8 @@ id! {
     AccountId,
     /// A mail to the owner of an account, and the link in it.
     AccountMailId,
+    /// A doctor's request to join an organization.
+    JoinRequestId,
 }
 
 /// Makes ids. Version 7 (RFC 9562 §5.7): they sort by the time they were made.

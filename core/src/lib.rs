@@ -14,6 +14,7 @@ pub mod exports;
 pub mod fhir;
 pub mod ids;
 pub mod imports;
+pub mod joining;
 pub mod ledger;
 pub mod limits;
 pub mod links;

@@ -164,7 +164,7 @@ pub fn context(config: &Config, kind: &str) -> Result<Context, Failure> {
     let head_key = HeadKey::of(&config.secret_key);
     let links = Links::new(config.secret_key.clone(), &config.public_url);
     let post = Post::new(&db, clock.clone(), mailer, templates.clone(), links.clone(), from);
-    let (doses, visits) = (Sender::start(&post), Sender::start(&post));
+    let (doses, visits, join_mail) = (Sender::start(&post), Sender::start(&post), Sender::start(&post));
     let blobs = Blobs::open(&config.blobs, ids).map_err(|problem| Failure::new(format!("BLOB_URL: {problem}")))?;
     let export_sealing =
         Sealing::new(&config.secret_key).map_err(|problem| Failure::new(format!("SECRET_KEY: {problem}")))?;
@@ -188,6 +188,7 @@ pub fn context(config: &Config, kind: &str) -> Result<Context, Failure> {
         export_sealing,
         export_mail,
         account_mail,
+        join_mail,
         alarms,
         alert_mail: config.alert_mail.clone(),
         history_months,

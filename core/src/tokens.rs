@@ -52,11 +52,15 @@ pub enum TokenScope {
     OrganizationRead,
     /// Change the organization: its details, opening hours and rules.
     OrganizationWrite,
+    /// Ask to join another organization.
+    JoinsAsk,
+    /// See who asks to join the organization, and decide.
+    JoinsDecide,
 }
 
 impl TokenScope {
     /// Every scope.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::PatientsRead,
         Self::PatientsWrite,
         Self::PrescriptionsRead,
@@ -72,6 +76,8 @@ impl TokenScope {
         Self::ExportsWrite,
         Self::OrganizationRead,
         Self::OrganizationWrite,
+        Self::JoinsAsk,
+        Self::JoinsDecide,
     ];
 
     /// Its name, as in `patients:read`.
@@ -92,6 +98,8 @@ impl TokenScope {
             Self::ExportsWrite => "exports:write",
             Self::OrganizationRead => "organization:read",
             Self::OrganizationWrite => "organization:write",
+            Self::JoinsAsk => "joins:ask",
+            Self::JoinsDecide => "joins:decide",
         }
     }
 }

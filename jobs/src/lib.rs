@@ -10,6 +10,7 @@ mod drill_backup;
 mod export_ready;
 mod export_report;
 mod forget_answers;
+mod join_decision;
 mod keep_history;
 mod materialise_doses;
 mod medication_reminder;
@@ -27,6 +28,7 @@ pub use drill_backup::DrillBackup;
 pub use export_ready::ExportReadyMail;
 pub use export_report::ExportReport;
 pub use forget_answers::ForgetAnswers;
+pub use join_decision::JoinDecision;
 pub use keep_history::KeepHistory;
 pub use materialise_doses::MaterialiseDoses;
 pub use medication_reminder::MedicationReminder;
@@ -42,6 +44,7 @@ pub fn registry() -> Registry {
         .with::<AccountMail>()
         .with::<AlarmMail>()
         .with::<AppointmentMail>()
+        .with::<JoinDecision>()
         .with::<MedicationReminder>()
         .with::<MaterialiseDoses>()
         .with::<ExportReport>()

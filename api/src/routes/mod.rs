@@ -4,6 +4,7 @@ mod appointments;
 mod exports;
 pub(crate) mod files;
 mod jobs;
+mod join_requests;
 mod messages;
 mod occurrences;
 mod organization;
@@ -35,6 +36,7 @@ pub(crate) fn v1() -> Router<App> {
         .merge(reminders::router())
         .merge(occurrences::router())
         .merge(organization::router())
+        .merge(join_requests::router())
         .merge(appointments::router())
         .merge(messages::router())
         .merge(exports::router())
@@ -49,6 +51,7 @@ pub(crate) fn contract() -> Vec<Operation> {
         reminders::contract(),
         occurrences::contract(),
         organization::contract(),
+        join_requests::contract(),
         appointments::contract(),
         messages::contract(),
         exports::contract(),

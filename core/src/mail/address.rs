@@ -141,7 +141,7 @@ impl DisplayName {
 
 /// `text` as a single line: control characters and invisible direction marks removed, any white
 /// space (line breaks too) turned into single spaces, trimmed.
-pub(super) fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     let mut space = false;
     for c in text.chars() {

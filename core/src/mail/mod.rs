@@ -17,6 +17,7 @@ mod visit_view;
 mod vtimezone;
 mod wording;
 
+pub(crate) use address::one_line;
 pub use address::{AddressError, DisplayName, EmailAddress, MAX_ADDRESS_OCTETS, MessageId};
 pub use calendar::{CalendarPart, Invitation, Method};
 pub use dose_view::{

@@ -17,6 +17,7 @@ pub mod history;
 pub mod idempotency;
 pub mod import;
 pub mod jobs;
+pub mod joins;
 pub mod ladder;
 pub mod listing;
 pub mod mailbox;

@@ -7,6 +7,7 @@ use pulsecal_tests::wait::until;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::accounts::add_account;
 use crate::support::{ALL_SCOPES, Clinic, LIMIT, TestApi, add_person, add_token, new_id, timing, token_of};
 
 fn with_key(http: &Http, key: &str) -> Http {
@@ -140,6 +141,23 @@ async fn every_write_takes_a_key() {
         |hours: i64| (crate::support::now() + chrono::TimeDelta::hours(hours)).format("%Y-%m-%dT%H:00:00Z").to_string();
 
     twice("PATCH", "/v1/organization".to_owned(), json!({"address": "Lindenstraße 12"})).await;
+    let neighbour = Clinic::add(&api.pool, 'b').await;
+    add_account(&api.pool, "both@example.org", &[clinic.administrator]).await;
+    let ask = json!({"organization_id": neighbour.org});
+    let join = id(&twice("POST", "/v1/join-requests".to_owned(), ask).await);
+    twice("POST", format!("/v1/join-requests/{join}/withdraw"), json!({})).await;
+    for verb in ["approve", "deny"] {
+        let account = add_account(&api.pool, &format!("{verb}@example.org"), &[neighbour.doctor]).await;
+        let asked = api.with(&neighbour.token).post("/v1/join-requests", &json!({"organization_id": clinic.org})).await;
+        let join = id(&asked.expect_status(201).json());
+        twice("POST", format!("/v1/join-requests/{join}/{verb}"), json!({})).await;
+        sqlx::query("UPDATE people SET active = false WHERE account_id = $1 AND org_id = $2")
+            .bind(account)
+            .bind(clinic.org)
+            .execute(&api.pool)
+            .await
+            .expect("left again");
+    }
     let patient = format!("/v1/patients/{}", clinic.patient);
     twice("PATCH", patient, json!({"privacy_level": 1})).await;
     let body = json!({"prescription_id": prescription, "timing": timing("08:00"), "meaning": "wall_clock"});

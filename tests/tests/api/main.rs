@@ -7,6 +7,7 @@ mod away;
 mod bad_input;
 mod bodies;
 mod idempotency;
+mod joining;
 mod limits;
 mod links;
 mod ops_pages;

@@ -223,6 +223,21 @@ impl Fixture {
                 doctor.get(&path(self.reminder)).await
             }
             ("PATCH", "/v1/organization") => self.admin.patch(rule.path, &json!({"address": "Lindenstraße 12"})).await,
+            ("POST", join) if join.starts_with("/v1/join-requests") => {
+                let neighbour =
+                    Clinic::add(&api.pool, char::from(b'e' + u8::try_from(join.len() % 15).expect("small"))).await;
+                let account = add_account(&api.pool, &format!("{}@example.org", new_id()), &[neighbour.doctor]).await;
+                sqlx::query("UPDATE people SET email = (SELECT email FROM accounts WHERE account_id = $1) WHERE account_id = $1")
+                    .bind(account).execute(&api.pool).await.expect("an address");
+                let asking = api.with(&neighbour.token);
+                let asked = asking.post("/v1/join-requests", &json!({"organization_id": clinic.org})).await;
+                if join == "/v1/join-requests" {
+                    return asked;
+                }
+                let id = asked.expect_status(201).json()["id"].as_str().and_then(|id| id.parse().ok()).expect("an id");
+                let by = if join.ends_with("withdraw") { &asking } else { &self.admin };
+                by.post(&path(id), &json!({})).await
+            }
             ("POST", "/v1/appointments") => {
                 let body = json!({"patient_id": clinic.patient, "doctor_id": clinic.doctor, "starts_at": starts, "ends_at": ends});
                 doctor.post(rule.path, &body).await

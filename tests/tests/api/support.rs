@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 pub const LIMIT: Duration = Duration::from_secs(20);
 pub const SECRET_KEY: &str = "0123456789abcdef0123456789abcdef";
-pub const ALL_SCOPES: [&str; 14] = [
+pub const ALL_SCOPES: [&str; 16] = [
     "patients:read",
     "patients:write",
     "prescriptions:read",
@@ -32,6 +32,8 @@ pub const ALL_SCOPES: [&str; 14] = [
     "exports:write",
     "organization:read",
     "organization:write",
+    "joins:ask",
+    "joins:decide",
 ];
 
 /// A running API with its database.
@@ -125,6 +127,7 @@ pub struct Clinic {
     pub token: String,
     /// A token of an administrator, with every scope.
     pub admin: String,
+    pub administrator: Uuid,
 }
 
 pub fn new_id() -> Uuid {
@@ -159,7 +162,7 @@ impl Clinic {
         let (administrator, admin) = (new_id(), token_of(letter.to_ascii_uppercase()));
         add_person(pool, org, administrator, "admin", &format!("Admin-{letter}")).await;
         add_token(pool, org, administrator, &admin, &ALL_SCOPES, "now() + interval '1 hour'", false).await;
-        Self { org, doctor, patient, token, admin }
+        Self { org, doctor, patient, token, admin, administrator }
     }
 
     /// A prescription with its reminder: 02:30 each day, wall clock. Gives both ids.
