@@ -83,10 +83,12 @@ impl FromRequestParts<App> for Tenant {
         let Some(bearer) = found else {
             let from = address_of(&parts.extensions, &parts.headers);
             let why = Problem::no_token(true);
-            note_stranger(app, from, request, rule, &why);
+            note_stranger(app, from, request, rule, why.code());
             return Err(why);
         };
-        by_caller(app, &parts.extensions, &bearer.token.to_string()).await?;
+        // A client's tokens share its turns: it gets a new one as often as it likes.
+        let caller = bearer.client.map_or_else(|| bearer.token.to_string(), |client| client.to_string());
+        by_caller(app, &parts.extensions, &caller).await?;
         let role: Role = bearer.role.parse().map_err(|error: UnknownRole| Problem::internal(&error.to_string()))?;
         let tenant = Self { rule, token: bearer.token, org: bearer.org, person: bearer.person, role, request };
         match refusal(role, &Scopes::known(&bearer.scopes), scope) {
@@ -96,6 +98,30 @@ impl FromRequestParts<App> for Tenant {
                 Err(problem)
             }
         }
+    }
+}
+
+/// Whoever asks for something that shows who they are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stranger {
+    rule: &'static Rule,
+    request: RequestId,
+    from: IpAddr,
+}
+
+impl FromRequestParts<App> for Stranger {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Problem> {
+        let from = address_of(&parts.extensions, &parts.headers);
+        Ok(Self { rule: Rule::of(parts)?, request: request_of(&parts.extensions)?, from })
+    }
+}
+
+impl Stranger {
+    /// Puts on record that they did not show it.
+    pub(crate) fn refused(self, app: &App, why: &'static str) {
+        note_stranger(app, self.from, self.request, self.rule, why);
     }
 }
 
@@ -124,7 +150,7 @@ impl LinkHolder {
             LinkError::Forged => Problem::link_unknown(),
             LinkError::Expired => Problem::link_expired(),
         };
-        note_stranger(app, self.from, self.request, self.rule, &why);
+        note_stranger(app, self.from, self.request, self.rule, why.code());
         why
     }
 
@@ -238,10 +264,10 @@ fn refusal(role: Role, granted: &Scopes, scope: TokenScope) -> Option<Problem> {
 
 /// Has it put on record that somebody was refused who could not say who they are. Strangers must not be able to fill the audit
 /// trail, nor to keep Postgres busy: of each address only so many are written down, and they do not wait for it.
-fn note_stranger(app: &App, from: IpAddr, request: RequestId, rule: &'static Rule, why: &Problem) {
-    metrics::counter!("api_strangers_refused_total", "why" => why.code()).increment(1);
+fn note_stranger(app: &App, from: IpAddr, request: RequestId, rule: &'static Rule, why: &'static str) {
+    metrics::counter!("api_strangers_refused_total", "why" => why).increment(1);
     let Ok(turn) = app.stranger_notes.clone().try_acquire_owned() else { return };
-    let (app, why) = (app.clone(), why.code());
+    let app = app.clone();
     tokio::spawn(async move {
         let _turn = turn;
         if !app.limits.take(STRANGERS, &from.to_string()).await.allowed {

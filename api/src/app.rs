@@ -18,7 +18,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::exports::{Live, MOST_DOWNLOADS};
 use crate::pages::SeenLately;
 use crate::problem::Problem;
-use crate::{contract, health, idempotency, layers, limits, pages, routes};
+use crate::{contract, health, idempotency, layers, limits, oauth, pages, routes};
 
 /// No body may be longer, in bytes.
 pub(crate) const BODY_LIMIT: usize = 256 * 1024;
@@ -121,6 +121,7 @@ pub(crate) fn router(app: App) -> Router {
     Router::new()
         .nest("/v1", routes::v1())
         .merge(routes::files::router())
+        .merge(oauth::router())
         .merge(pages::router())
         .merge(health::router())
         .merge(contract::router())

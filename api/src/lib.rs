@@ -10,6 +10,7 @@ mod idempotency;
 mod json;
 mod layers;
 mod limits;
+mod oauth;
 mod pages;
 mod paging;
 mod params;

@@ -22,6 +22,8 @@ pub(crate) const ACCOUNT: Limit = Limit { name: "account", burst: 10, every: Dur
 pub(crate) const FORGOT: Limit = Limit { name: "forgot", burst: 20, every: Duration::from_secs(60) };
 /// … and that are mailed to one.
 pub(crate) const RESETS: Limit = Limit { name: "resets", burst: 3, every: Duration::from_secs(600) };
+/// Tries of an address to get a token by a key, until one is good.
+pub(crate) const CLIENTS: Limit = Limit { name: "clients", burst: 10, every: Duration::from_secs(30) };
 /// Audit entries about an address from which nobody is known.
 pub(crate) const STRANGERS: Limit = Limit { name: "strangers", burst: 10, every: Duration::from_secs(30) };
 

@@ -2,6 +2,7 @@
 
 mod audit;
 mod backup;
+mod client;
 mod console;
 mod dev;
 mod doses;
@@ -42,6 +43,11 @@ enum Command {
     User {
         #[command(subcommand)]
         what: setup::User,
+    },
+    /// Programs that get tokens by their keys (SMART Backend Services).
+    Client {
+        #[command(subcommand)]
+        what: client::Client,
     },
     /// Dose plans.
     Doses {
@@ -130,6 +136,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Migrate => setup::migrate(out).await?,
         Command::Seed { what } => seed::run(what, out).await?,
         Command::User { what } => setup::user(what, out).await?,
+        Command::Client { what } => client::run(what, out).await?,
         Command::Doses { what } => doses::run(what, out).await?,
         Command::Import { what } => return import::run(what, out).await,
         Command::Backup { what } => return backup::run(what, out).await,

@@ -78,6 +78,8 @@ id! {
     AccountMailId,
     /// A doctor's request to join an organization.
     JoinRequestId,
+    /// A program that gets tokens by its keys.
+    ClientId,
 }
 
 /// Makes ids. Version 7 (RFC 9562 §5.7): they sort by the time they were made.

@@ -9,10 +9,10 @@ use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
 use crate::config::Secret;
-use crate::ids::{OrgId, PersonId, TokenId};
+use crate::ids::{ClientId, OrgId, PersonId, TokenId};
 use crate::store::audit::{self, Actor, Entry};
-use crate::store::tokens::TokenLine;
-use crate::store::{DbError, Tx, tokens};
+use crate::store::tokens::{NewTokenRow, TokenLine};
+use crate::store::{DbError, Tx, clients, tokens};
 
 /// What every token begins with, so that people and secret scanners know one when they see it.
 const PREFIX: &str = "pc_live_";
@@ -233,10 +233,9 @@ pub async fn mint(
     label: &str,
 ) -> Result<NewToken, DbError> {
     let (ids, id, now) = (tx.ids(), tx.new_id::<TokenId>(), tx.now());
-    let secret = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(ids.secret()));
-    let hash = TokenHash(Sha256::digest(secret.as_bytes()).into());
-    let row = tokens::NewTokenRow { id, org, person, scopes: scopes.names(), label: label.to_owned(), expires_at };
-    tokens::insert(tx.conn(), &row, hash.as_bytes(), now).await?;
+    let (scopes, label) = (scopes.names(), label.to_owned());
+    let row = NewTokenRow { id, org, person, scopes, label, expires_at, client: None };
+    let token = insert(tx, &row).await?;
     let entry = Entry {
         org: Some(org),
         actor: by,
@@ -247,7 +246,33 @@ pub async fn mint(
         detail: Some(serde_json::json!({"person": person, "scopes": row.scopes, "expires_at": expires_at})),
     };
     audit::write(tx.conn(), ids, &[entry], now).await?;
-    Ok(NewToken { id, secret: Secret::new(secret) })
+    Ok(token)
+}
+
+/// Makes a token for a client that acts as a person of `org`, and forgets those of it that are over. Who grants it puts that on record.
+///
+/// # Errors
+/// Postgres.
+pub async fn grant(
+    tx: &mut Tx,
+    org: OrgId,
+    person: PersonId,
+    client: ClientId,
+    scopes: &Scopes,
+    expires_at: DateTime<Utc>,
+) -> Result<NewToken, DbError> {
+    let (id, now) = (tx.new_id::<TokenId>(), tx.now());
+    clients::forget_tokens(tx.conn(), client, now).await?;
+    let (scopes, label) = (scopes.names(), String::new());
+    insert(tx, &NewTokenRow { id, org, person, scopes, label, expires_at, client: Some(client) }).await
+}
+
+async fn insert(tx: &mut Tx, row: &NewTokenRow) -> Result<NewToken, DbError> {
+    let now = tx.now();
+    let secret = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(tx.ids().secret()));
+    let hash = TokenHash(Sha256::digest(secret.as_bytes()).into());
+    tokens::insert(tx.conn(), row, hash.as_bytes(), now).await?;
+    Ok(NewToken { id: row.id, secret: Secret::new(secret) })
 }
 
 /// The tokens of `org`, newest first, without their secrets; also those that are worth nothing any more.

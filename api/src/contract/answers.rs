@@ -10,7 +10,7 @@ use utoipa::openapi::{ContentBuilder, Header, Ref, RefOr, Response, ResponseBuil
 
 use super::body::named;
 use super::kinds::{like, number, one_of, text};
-use super::operation::Operation;
+use super::operation::{Needed, Operation};
 use crate::app::BODY_LIMIT;
 use crate::idempotency::is_keyed;
 use crate::limits::is_free;
@@ -32,17 +32,18 @@ pub(super) fn problems(rule: &Rule, operation: &Operation) -> Vec<Problem> {
     if operation.is_list || !operation.query.is_empty() {
         all.push(Problem::field("limit", "must be 1 to 100"));
     }
-    if operation.body.is_some() {
+    let takes_json = operation.body.as_ref().is_some_and(|(_, needed)| *needed != Needed::Form);
+    if takes_json {
         all.extend([Problem::not_json(), Problem::field("starts_at", "is needed")]);
     }
     let keyed = is_keyed(rule.method, rule.path);
-    if keyed || operation.body.is_some() {
+    if keyed || takes_json {
         all.push(Problem::too_large(BODY_LIMIT));
     }
     if keyed {
         all.extend([Problem::key_busy(), Problem::key_of_another()]);
     }
-    if keyed || operation.body.is_some() || !operation.headers.is_empty() {
+    if keyed || takes_json || !operation.headers.is_empty() {
         all.push(Problem::unreadable("The body is not valid JSON."));
     }
     all.extend(operation.problems.iter().cloned());

@@ -39,8 +39,10 @@ use crate::limits::is_free;
 use crate::paging;
 use crate::policy::{RULES, Rule};
 use crate::problem::Problem;
-use crate::{health, routes};
+use crate::{health, oauth, routes};
 use operation::{Good, Needed};
+
+const FORM: &str = "application/x-www-form-urlencoded";
 
 /// `/openapi.json` and `/docs`.
 pub(crate) fn router() -> Router<App> {
@@ -74,6 +76,7 @@ pub fn text() -> String {
 fn operations() -> Vec<Operation> {
     let mut all = routes::contract();
     all.extend(health::contract());
+    all.extend(oauth::contract());
     all.extend([Operation::new("GET", "/openapi.json", "This document").file(
         200,
         "OpenAPI 3.1.",
@@ -168,8 +171,9 @@ impl Parts {
             let (name, schema, example) = body.into_parts();
             self.components.schemas.insert(name.to_owned(), schema);
             let content = ContentBuilder::new().schema(Some(named(name))).example(Some(example)).build();
-            let required = if needed == Needed::Yes { Required::True } else { Required::False };
-            let body = RequestBodyBuilder::new().content("application/json", content).required(Some(required));
+            let required = if needed == Needed::No { Required::False } else { Required::True };
+            let kind = if needed == Needed::Form { FORM } else { "application/json" };
+            let body = RequestBodyBuilder::new().content(kind, content).required(Some(required));
             built = built.request_body(Some(body.build()));
         } else if pages::is_page(rule) && rule.method == "POST" {
             built = built.request_body(Some(pages::form()));
@@ -238,7 +242,7 @@ fn tag(rule: &Rule) -> &'static str {
     match (parts.next().unwrap_or_default(), parts.next()) {
         ("v1", Some(resource)) => resource,
         ("files", _) => "exports",
-        ("health" | "metrics" | "" | "openapi.json" | "docs", _) => "service",
+        ("health" | "metrics" | "" | "openapi.json" | "docs" | "oauth" | ".well-known", _) => "service",
         _ => "pages",
     }
 }

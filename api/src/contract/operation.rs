@@ -29,6 +29,8 @@ pub(crate) struct Operation {
 pub(super) enum Needed {
     Yes,
     No,
+    /// Yes, as the fields of a form, which says by itself what is wrong.
+    Form,
 }
 
 /// An answer when all is well.
@@ -73,6 +75,12 @@ impl Operation {
     /// Takes a body.
     pub(crate) fn body(mut self, body: Body) -> Self {
         self.body = Some((body, Needed::Yes));
+        self
+    }
+
+    /// Takes a form.
+    pub(crate) fn form(mut self, body: Body) -> Self {
+        self.body = Some((body, Needed::Form));
         self
     }
 

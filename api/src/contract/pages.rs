@@ -11,7 +11,7 @@ use crate::policy::{Rule, Who};
 
 /// Whether a route is a page, and not part of the API for programs.
 pub(super) fn is_page(rule: &Rule) -> bool {
-    let programs = ["/v1/", "/files/", "/health/", "/metrics", "/openapi.json"];
+    let programs = ["/v1/", "/files/", "/health/", "/metrics", "/openapi.json", "/oauth/", "/.well-known/"];
     rule.path != "/" && !programs.iter().any(|head| rule.path.starts_with(head))
 }
 

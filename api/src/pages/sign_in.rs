@@ -173,7 +173,9 @@ async fn by_token(
         found = tokens::find(tx.conn(), &hash, now).await?;
         tx.commit().await?;
     }
-    let role_of = |bearer: &TokenBearer| bearer.role.parse().ok().filter(|role| is_staff(*role));
+    // Pages are for people: a client's token opens none.
+    let role_of =
+        |bearer: &TokenBearer| bearer.role.parse().ok().filter(|role| is_staff(*role) && bearer.client.is_none());
     let Some((role, bearer)) = found.and_then(|bearer| Some((role_of(&bearer)?, bearer))) else {
         let mut tx = app.ctx.begin(Scope::Platform).await?;
         sessions::note_failure(&mut tx, request).await?;

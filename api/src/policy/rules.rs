@@ -24,6 +24,10 @@ pub const RULES: &[Rule] = &[
     rule("GET", "/openapi.json", Anybody, Nothing),
     rule("GET", "/docs", Anybody, Nothing),
 
+    // Programs that show who they are by what they sign; RFC 6749 says how they are answered.
+    rule("POST", "/oauth/token", Anybody, Write(&["token.granted"])),
+    rule("GET", "/.well-known/smart-configuration", Anybody, Nothing),
+
     rule("GET", "/v1/patients", Token(PatientsRead), Read("patient.list")),
     rule("GET", "/v1/patients/{id}", Token(PatientsRead), Read("patient.read")),
     rule("PATCH", "/v1/patients/{id}", Token(PatientsWrite), Write(&["patient.changed"])),

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::PgConnection;
 
-use crate::ids::{OrgId, PersonId, TokenId};
+use crate::ids::{ClientId, OrgId, PersonId, TokenId};
 use crate::store::DbError;
 use crate::tokens::TokenHash;
 
@@ -23,6 +23,8 @@ pub struct NewTokenRow {
     pub label: String,
     /// From then on it is worth nothing.
     pub expires_at: DateTime<Utc>,
+    /// The client that it was granted to; none: an operator made it.
+    pub client: Option<ClientId>,
 }
 
 /// Stores a token by its hash.
@@ -36,8 +38,8 @@ pub async fn insert(
     now: DateTime<Utc>,
 ) -> Result<(), DbError> {
     sqlx::query!(
-        "INSERT INTO api_tokens (token_id, org_id, person_id, token_hash, scopes, label, created_at, expires_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO api_tokens (token_id, org_id, person_id, token_hash, scopes, label, created_at, expires_at, client_id)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         row.id.0,
         row.org.0,
         row.person.0,
@@ -45,7 +47,8 @@ pub async fn insert(
         &row.scopes,
         row.label,
         now,
-        row.expires_at
+        row.expires_at,
+        row.client.map(|client| client.0)
     )
     .execute(conn)
     .await?;
@@ -71,7 +74,7 @@ pub struct TokenLine {
     pub revoked_at: Option<DateTime<Utc>>,
 }
 
-/// The tokens of an organization, newest first; also those that are worth nothing any more.
+/// The tokens that operators made for an organization, newest first; also those that are worth nothing any more.
 ///
 /// # Errors
 /// Postgres.
@@ -79,7 +82,7 @@ pub async fn list(conn: &mut PgConnection, org: OrgId) -> Result<Vec<TokenLine>,
     sqlx::query_as!(
         TokenLine,
         r#"SELECT token_id AS "id: TokenId", person_id AS "person: PersonId", label, scopes, created_at, expires_at, revoked_at
-           FROM api_tokens WHERE org_id = $1 ORDER BY created_at DESC, token_id DESC"#,
+           FROM api_tokens WHERE org_id = $1 AND client_id IS NULL ORDER BY created_at DESC, token_id DESC"#,
         org.0
     )
     .fetch_all(conn)
@@ -113,6 +116,8 @@ pub struct TokenBearer {
     pub role: String,
     /// What the token may do.
     pub scopes: Vec<String>,
+    /// The client that it was granted to.
+    pub client: Option<ClientId>,
 }
 
 /// Who holds this token; none: it is unknown, expired or revoked, or the person is no longer active. Works in every
@@ -127,7 +132,7 @@ pub async fn find(
 ) -> Result<Option<TokenBearer>, DbError> {
     sqlx::query_as!(
         TokenBearer,
-        r#"SELECT token_id AS "token!: TokenId", org_id AS "org!: OrgId", person_id AS "person!: PersonId", role AS "role!", scopes AS "scopes!"
+        r#"SELECT token_id AS "token!: TokenId", org_id AS "org!: OrgId", person_id AS "person!: PersonId", role AS "role!", scopes AS "scopes!", client_id AS "client: ClientId"
            FROM find_token($1, $2)"#,
         hash.as_bytes(),
         at

@@ -6,6 +6,7 @@ mod audit_page;
 mod away;
 mod bad_input;
 mod bodies;
+mod clients;
 mod idempotency;
 mod joining;
 mod limits;

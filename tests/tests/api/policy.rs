@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::account_links::{link_of, send_form};
 use crate::accounts::{PASSWORD, add_account, enter};
+use crate::clients::Program;
 use crate::second_factor::{code, half, send_code, switch_on};
 use crate::sign_in::{browser, form_token};
 use crate::support::{Clinic, SECRET_KEY, TestApi, add_person, add_token, new_id, now, timing, token_of};
@@ -315,6 +316,10 @@ impl Fixture {
                 let account = add_account(&api.pool, "patient-a@example.org", &[]).await;
                 let link = link_of(api, account, "invitation", Some(clinic.patient)).await;
                 send_form(api, &link, "").await
+            }
+            ("POST", "/oauth/token") => {
+                let program = Program::register(api, clinic.doctor, "ES384", &["system/Patient.rs"]).await;
+                program.ask(api, "system/Patient.rs").await
             }
             ("POST", "/sign-in/code") => {
                 let email = format!("{}@example.org", new_id());

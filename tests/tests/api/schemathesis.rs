@@ -117,7 +117,7 @@ async fn the_running_api_is_what_the_document_says() {
                 &format!("{base}/openapi.json"),
                 "--no-color",
                 "--include-path-regex",
-                "^/(v1|health|openapi)",
+                r"^/(v1|health|openapi|oauth|\.well-known)",
             ])
             .args([
                 "--checks",
