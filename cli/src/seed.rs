@@ -242,6 +242,7 @@ async fn book_visits(ctx: &Context, org: OrgId, doctor: PersonId, people: &[Pers
             mode: if online { "virtual" } else { "in_person" }.into(),
             place: (!online).then(|| "Lindenstraße 12, first floor".into()),
             meeting_url: online.then(|| format!("https://meet.example.org/{}", patient.0.simple())),
+            requested: false,
         };
         let refused = |error: VisitError| Failure::new(format!("cannot book a visit: {error}"));
         let Open { tx, .. } = visits::book(ctx, org, booking, AppointmentMail::make).await.map_err(refused)?;

@@ -15,6 +15,7 @@ mod keep_history;
 mod materialise_doses;
 mod medication_reminder;
 mod sweep_exports;
+mod sweep_no_shows;
 mod tidy_exports;
 mod trial;
 
@@ -33,6 +34,7 @@ pub use keep_history::KeepHistory;
 pub use materialise_doses::MaterialiseDoses;
 pub use medication_reminder::MedicationReminder;
 pub use sweep_exports::SweepExports;
+pub use sweep_no_shows::SweepNoShows;
 pub use tidy_exports::TidyExports;
 pub use trial::{Does, Trial};
 
@@ -50,6 +52,7 @@ pub fn registry() -> Registry {
         .with::<ExportReport>()
         .with::<ExportReadyMail>()
         .with::<SweepExports>()
+        .with::<SweepNoShows>()
         .with::<TidyExports>()
         .with::<KeepHistory>()
         .with::<ForgetAnswers>()

@@ -30,6 +30,14 @@ const SHIPPED: &[Shipped] = &[
         window_seconds: 86_400,
     },
     Shipped {
+        name: "sweep_no_shows",
+        cron: "30 */5 * * * *",
+        zone: "UTC",
+        job_kind: "sweep_no_shows",
+        misfire: "coalesce",
+        window_seconds: 3600,
+    },
+    Shipped {
         name: "keep_history",
         cron: "0 40 2 * * *",
         zone: "UTC",

@@ -10,7 +10,9 @@ use chrono::{DateTime, TimeDelta, Timelike, Utc};
 use pulsecal_core::ids::{AppointmentId, PersonId};
 use pulsecal_core::store::visits::{self as store, Visit, VisitFilter};
 use pulsecal_core::time::Zone;
-use pulsecal_core::visits::{self, Booking, CANCEL_REASONS, Change, KINDS, MODES, Open, STATUSES, VisitError};
+use pulsecal_core::visits::{
+    self, Booking, CANCEL_REASONS, Change, KINDS, MODES, Open, STATUSES, VisitError, state_of,
+};
 use pulsecal_jobs::AppointmentMail;
 use serde::Serialize;
 use serde_json::json;
@@ -25,6 +27,7 @@ use crate::params::{Id, Params, WRONG_YEAR, is_in_years};
 use crate::problem::Problem;
 
 mod contract;
+mod steps;
 
 pub(super) use contract::contract;
 
@@ -43,6 +46,11 @@ pub(super) fn router() -> Router<App> {
         .route("/appointments/{id}/move", post(move_))
         .route("/appointments/{id}/cancel", post(cancel))
         .route("/appointments/{id}/confirm", post(confirm))
+        .route("/appointments/{id}/check-in", post(steps::check_in))
+        .route("/appointments/{id}/start", post(steps::start))
+        .route("/appointments/{id}/complete", post(steps::complete))
+        .route("/appointments/{id}/decline", post(steps::decline))
+        .route("/appointments/{id}/no-show", post(steps::no_show))
 }
 
 /// A visit, as it is shown.
@@ -61,6 +69,9 @@ struct Shown {
     local: Option<String>,
     #[schema(schema_with = contract::status)]
     status: String,
+    /// The state as a clinic names it. One that was moved is confirmed, for its new time.
+    #[schema(schema_with = contract::state)]
+    state: &'static str,
     kind: String,
     #[schema(schema_with = contract::mode)]
     mode: String,
@@ -73,6 +84,9 @@ struct Shown {
     outside_hours: bool,
     cancel_reason: Option<String>,
     cancelled_at: Option<DateTime<Utc>>,
+    checked_in_at: Option<DateTime<Utc>>,
+    started_at: Option<DateTime<Utc>>,
+    completed_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
     version: i32,
@@ -82,6 +96,7 @@ impl From<Visit> for Shown {
     fn from(v: Visit) -> Self {
         let zone = v.zone.parse::<Zone>().ok();
         Self {
+            state: state_of(&v),
             id: v.id,
             patient_id: v.patient,
             doctor_id: v.doctor,
@@ -100,6 +115,9 @@ impl From<Visit> for Shown {
             outside_hours: v.outside_hours,
             cancel_reason: v.cancel_reason,
             cancelled_at: v.cancelled_at,
+            checked_in_at: v.checked_in_at,
+            started_at: v.started_at,
+            completed_at: v.completed_at,
             created_at: v.created_at,
             updated_at: v.updated_at,
             version: v.version,
@@ -123,6 +141,11 @@ impl From<VisitError> for Problem {
             VisitError::Status(status) => {
                 Self::conflict(format!("The appointment is {status}, so that cannot be done."))
             }
+            VisitError::Order { state, first } => {
+                Self::conflict(format!("The appointment is {}: {first}", state.replace('_', " ")))
+            }
+            VisitError::Early(0) => Self::conflict("The appointment has not begun yet."),
+            VisitError::Early(hours) => Self::conflict(format!("That is too early: {hours} hours before it at most.")),
             VisitError::Past => Self::conflict("That time is over."),
             VisitError::Length(most) => {
                 Self::field("ends_at", format!("must be after starts_at, by {most} minutes at most"))
@@ -218,6 +241,7 @@ async fn book(by: Writer, State(app): State<App>, body: JsonBody) -> Result<Resp
     let patient = fields.required::<PersonId>("patient_id");
     let kind = fields.optional::<String>("kind");
     one_of(&mut fields, "kind", kind.as_deref(), &KINDS);
+    let requested = fields.set::<bool>("requested").unwrap_or(false);
     let said = Said::read(&mut fields, app.ctx.clock.now());
     for (name, missing) in [
         ("doctor_id", said.doctor.is_none()),
@@ -248,6 +272,7 @@ async fn book(by: Writer, State(app): State<App>, body: JsonBody) -> Result<Resp
         mode,
         place: said.place.flatten(),
         meeting_url: said.meeting_url.flatten(),
+        requested,
     };
     let Open { mut tx, visit, .. } = visits::book(&app.ctx, by.org(), booking, AppointmentMail::make).await?;
     let detail = json!({"patient": visit.patient, "doctor": visit.doctor, "outside_hours": visit.outside_hours});

@@ -31,6 +31,8 @@ const NAME: usize = 200;
 const PHONE: usize = 50;
 const ADDRESS: usize = 500;
 const HOLIDAY: usize = 100;
+/// No visit becomes a no-show by itself later than so many minutes after its end.
+const MOST_NO_SHOW: i32 = 1440;
 
 /// The routes.
 pub(super) fn router() -> Router<App> {
@@ -53,6 +55,8 @@ struct Shown {
     opening_hours: OpeningHours,
     holidays: Vec<Holiday>,
     visit_rules: VisitRules,
+    /// So many minutes after its end a visit to which nobody came is a no-show by itself; null: staff say so.
+    no_show_after_minutes: Option<i32>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
     version: i32,
@@ -71,6 +75,7 @@ impl From<Organization> for Shown {
             opening_hours: row.opening_hours,
             holidays: row.holidays,
             visit_rules: row.visit_rules,
+            no_show_after_minutes: row.no_show_after_minutes,
             created_at: row.created_at,
             updated_at: row.updated_at,
             version: row.version,
@@ -99,6 +104,7 @@ struct Change {
     opening_hours: Option<OpeningHours>,
     holidays: Option<Vec<Holiday>>,
     rules: Vec<(usize, i32)>,
+    no_show_after_minutes: Option<Option<i32>>,
 }
 
 impl Change {
@@ -117,6 +123,10 @@ impl Change {
         if kind.as_deref().is_some_and(|kind| !KINDS.contains(&kind)) {
             fields.wrong("kind", format!("must be one of {}", KINDS.join(", ")));
         }
+        let no_show_after_minutes = fields.change::<i32>("no_show_after_minutes");
+        if no_show_after_minutes.flatten().is_some_and(|after| !(0..=MOST_NO_SHOW).contains(&after)) {
+            fields.wrong("no_show_after_minutes", format!("must be 0 to {MOST_NO_SHOW}, or null"));
+        }
         let change = Self {
             name,
             discreet_name,
@@ -127,6 +137,7 @@ impl Change {
             opening_hours: opening_hours(&mut fields),
             holidays: holidays(&mut fields),
             rules: rules(&mut fields),
+            no_show_after_minutes,
         };
         fields.finish()?;
         Ok(change)
@@ -146,6 +157,7 @@ impl Change {
         for (at, value) in self.rules {
             *(BOUNDS[at].field)(&mut row.visit_rules) = value;
         }
+        row.no_show_after_minutes = self.no_show_after_minutes.unwrap_or(row.no_show_after_minutes);
         if row.visit_rules.last_reminder_minutes >= row.visit_rules.first_reminder_minutes {
             let message = "must be fewer than first_reminder_minutes: the last reminder comes after the first";
             return Err(Problem::field("visit_rules.last_reminder_minutes", message));
@@ -160,6 +172,7 @@ impl Change {
             ("opening_hours", row.opening_hours != before.opening_hours),
             ("holidays", row.holidays != before.holidays),
             ("visit_rules", row.visit_rules != before.visit_rules),
+            ("no_show_after_minutes", row.no_show_after_minutes != before.no_show_after_minutes),
         ];
         Ok(changed.into_iter().filter(|(_, other)| *other).map(|(name, _)| name).collect())
     }

@@ -132,6 +132,8 @@ pub struct VisitMailView {
     #[serde(flatten)]
     permitted: Permitted,
     says: &'static str,
+    /// It does not take place.
+    off: bool,
     page_url: String,
     confirm_url: Option<String>,
     move_url: Option<String>,
@@ -139,8 +141,8 @@ pub struct VisitMailView {
 }
 
 impl VisitMailView {
-    /// The view of one mail. `says` is the word of what it says: `booked`, `moved`, `cancelled`, `day_before` or
-    /// `hour_before`. `page_url` is the page of this visit, without `choice`; it is shown at every level.
+    /// The view of one mail. `says` is the word of what it says: `booked`, `moved`, `cancelled`, `declined`,
+    /// `day_before` or `hour_before`. `page_url` is the page of this visit, without `choice`; it is shown at every level.
     #[must_use]
     pub fn new(facts: &VisitFacts<'_>, says: &'static str, page_url: &Url) -> Self {
         let permitted = Permitted::new(facts);
@@ -153,7 +155,8 @@ impl VisitMailView {
         };
         let (confirm_url, move_url, cancel_url) =
             (link(VisitChoice::Confirm), link(VisitChoice::Move), link(VisitChoice::Cancel));
-        Self { permitted, says, page_url: page_url.to_string(), confirm_url, move_url, cancel_url }
+        let off = matches!(says, "cancelled" | "declined");
+        Self { permitted, says, off, page_url: page_url.to_string(), confirm_url, move_url, cancel_url }
     }
 
     /// The name to put into `From`: it obeys the level like everything else.

@@ -63,7 +63,7 @@ impl Message for VisitMessage {
         let mut rendered = desk.templates.render_mail(APPOINTMENT_MAIL, &view).map_err(|error| error.to_string())?;
         let method = match ask.says {
             Says::Booked | Says::Moved => Some(Method::Request),
-            Says::Cancelled => Some(Method::Cancel),
+            Says::Cancelled | Says::Declined => Some(Method::Cancel),
             // Nothing has changed since the invitation.
             Says::DayBefore | Says::HourBefore => None,
         };

@@ -121,6 +121,8 @@ pub struct Organization {
     pub holidays: Vec<Holiday>,
     /// The rules of its visits.
     pub visit_rules: VisitRules,
+    /// So many minutes after its end a visit to which nobody came is a no-show by itself; none: staff say so.
+    pub no_show_after_minutes: Option<i32>,
     /// When the row was made.
     pub created_at: DateTime<Utc>,
     /// When it was last changed.
@@ -146,7 +148,8 @@ macro_rules! select_organization {
         let row = sqlx::query!(
             r#"SELECT org_id AS "id: OrgId", name, discreet_name, kind, zone, phone, address, opening_hours AS "opening_hours: Json<OpeningHours>",
                  holidays AS "holidays: Json<Vec<Holiday>>", patient_move_minutes, patient_cancel_minutes, longest_visit_minutes, book_ahead_days,
-                 offer_days, offer_every_minutes, offers, offers_a_day, first_reminder_minutes, last_reminder_minutes, created_at, updated_at, version
+                 offer_days, offer_every_minutes, offers, offers_a_day, first_reminder_minutes, last_reminder_minutes, no_show_after_minutes,
+                 created_at, updated_at, version
                FROM organizations WHERE org_id = $1 "# + $tail,
             $org.0
         )
@@ -174,6 +177,7 @@ macro_rules! select_organization {
                 first_reminder_minutes: row.first_reminder_minutes,
                 last_reminder_minutes: row.last_reminder_minutes,
             },
+            no_show_after_minutes: row.no_show_after_minutes,
             created_at: row.created_at,
             updated_at: row.updated_at,
             version: row.version,
@@ -215,7 +219,7 @@ pub async fn save(conn: &mut PgConnection, o: &mut Organization, now: DateTime<U
         "UPDATE organizations SET name = $2, discreet_name = $3, kind = $4, zone = $5, phone = $6, address = $7, opening_hours = $8, holidays = $9,
            patient_move_minutes = $10, patient_cancel_minutes = $11, longest_visit_minutes = $12, book_ahead_days = $13, offer_days = $14,
            offer_every_minutes = $15, offers = $16, offers_a_day = $17, first_reminder_minutes = $18, last_reminder_minutes = $19,
-           updated_at = $20, version = version + 1
+           no_show_after_minutes = $20, updated_at = $21, version = version + 1
          WHERE org_id = $1 RETURNING version",
         o.id.0,
         o.name,
@@ -236,6 +240,7 @@ pub async fn save(conn: &mut PgConnection, o: &mut Organization, now: DateTime<U
         rules.offers_a_day,
         rules.first_reminder_minutes,
         rules.last_reminder_minutes,
+        o.no_show_after_minutes,
         now
     )
     .fetch_one(conn)

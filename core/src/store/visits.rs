@@ -49,6 +49,12 @@ pub struct Visit {
     pub cancel_reason: Option<String>,
     /// When it was cancelled.
     pub cancelled_at: Option<DateTime<Utc>>,
+    /// When the patient was checked in.
+    pub checked_in_at: Option<DateTime<Utc>>,
+    /// When the doctor began.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it was over.
+    pub completed_at: Option<DateTime<Utc>>,
     /// When the row was made.
     pub created_at: DateTime<Utc>,
     /// When it was last changed.
@@ -63,7 +69,8 @@ macro_rules! select_visits {
             Visit,
             r#"SELECT a.appointment_id AS "id: AppointmentId", a.org_id AS "org: OrgId", a.patient_id AS "patient: PersonId",
                  a.doctor_id AS "doctor: PersonId", a.starts_at, a.ends_at, coalesce(a.zone, c.zone) AS "zone!", a.status, a.kind, a.mode, a.place,
-                 a.meeting_url, a.sequence, a.confirmed_by_patient_at, a.move_asked_at, a.outside_hours, a.cancel_reason, a.cancelled_at, a.created_at, a.updated_at,
+                 a.meeting_url, a.sequence, a.confirmed_by_patient_at, a.move_asked_at, a.outside_hours, a.cancel_reason, a.cancelled_at,
+                 a.checked_in_at, a.started_at, a.completed_at, a.created_at, a.updated_at,
                  a.version
                FROM appointments a JOIN organizations c USING (org_id) "# + $tail,
             $($args),*
@@ -223,7 +230,8 @@ pub async fn save(conn: &mut PgConnection, v: &mut Visit, now: DateTime<Utc>) ->
     v.version = sqlx::query_scalar!(
         "UPDATE appointments SET doctor_id = $2, starts_at = $3, ends_at = $4, zone = $5, status = $6, mode = $7, place = $8, meeting_url = $9,
            clash_known = clash_known AND (doctor_id, starts_at, ends_at) IS NOT DISTINCT FROM ($2, $3, $4), sequence = $10,
-           confirmed_by_patient_at = $11, move_asked_at = $12, cancel_reason = $13, cancelled_at = $14, outside_hours = $15, updated_at = $16, version = version + 1
+           confirmed_by_patient_at = $11, move_asked_at = $12, cancel_reason = $13, cancelled_at = $14, outside_hours = $15, checked_in_at = $16, started_at = $17,
+           completed_at = $18, updated_at = $19, version = version + 1
          WHERE appointment_id = $1 RETURNING version",
         v.id.0,
         v.doctor.map(|id| id.0),
@@ -240,6 +248,9 @@ pub async fn save(conn: &mut PgConnection, v: &mut Visit, now: DateTime<Utc>) ->
         v.cancel_reason,
         v.cancelled_at,
         v.outside_hours,
+        v.checked_in_at,
+        v.started_at,
+        v.completed_at,
         now
     )
     .fetch_one(conn)
@@ -271,6 +282,39 @@ pub async fn busy(
     .fetch_all(conn)
     .await?;
     Ok(rows.into_iter().map(|row| (row.starts_at, row.ends_at)).collect())
+}
+
+/// A visit to which nobody came.
+#[derive(Clone, Copy, Debug)]
+pub struct NoShow {
+    /// The visit.
+    pub id: AppointmentId,
+    /// Whose.
+    pub org: OrgId,
+    /// The version that it is at now.
+    pub version: i32,
+}
+
+/// Marks visits of the last two days to which nobody was checked in, a while after their end, of organizations that want it. An
+/// organization that begins to want it does not lose its past to it.
+///
+/// # Errors
+/// Postgres.
+pub async fn sweep_no_shows(conn: &mut PgConnection, now: DateTime<Utc>, limit: i64) -> Result<Vec<NoShow>, DbError> {
+    sqlx::query_as!(
+        NoShow,
+        r#"UPDATE appointments SET status = 'noshow', updated_at = $1, version = version + 1
+           WHERE appointment_id IN (
+             SELECT a.appointment_id FROM appointments a JOIN organizations o USING (org_id)
+             WHERE a.status = 'booked' AND a.ends_at BETWEEN $1::timestamptz - interval '2 days' AND $1
+               AND a.ends_at < $1 - make_interval(mins => o.no_show_after_minutes)
+             ORDER BY a.ends_at LIMIT $2 FOR UPDATE OF a SKIP LOCKED)
+           RETURNING appointment_id AS "id: AppointmentId", org_id AS "org: OrgId", version"#,
+        now,
+        limit
+    )
+    .fetch_all(conn)
+    .await
 }
 
 /// A visit with all that its mail may need, as it is at this moment. No `Debug`: it holds personal data.

@@ -36,6 +36,17 @@ pub enum VisitError {
     /// Somebody else changed it: it is at this version.
     #[error("the visit was changed meanwhile and is at version {0}")]
     Version(i32),
+    /// Something else comes first.
+    #[error("the visit is {state}; {first}")]
+    Order {
+        /// The state that it is in.
+        state: &'static str,
+        /// What to do.
+        first: &'static str,
+    },
+    /// It is more than so many hours too early.
+    #[error("it is too early, by more than {0} hours")]
+    Early(i64),
     /// Its status does not allow that.
     #[error("the visit is {0}")]
     Status(String),
@@ -82,6 +93,8 @@ pub struct Booking {
     pub place: Option<String>,
     /// The meeting's address, if virtual.
     pub meeting_url: Option<String>,
+    /// It is only asked for: the clinic confirms or declines it.
+    pub requested: bool,
 }
 
 /// Another time, place or doctor; what is absent stays.
@@ -153,7 +166,7 @@ pub async fn book(ctx: &Context, org: OrgId, new: Booking, job: MakeJob) -> Resu
         ends_at: new.ends_at,
         zone,
         outside_hours: !rules.hours.are_open(new.starts_at, new.ends_at),
-        status: "booked".into(),
+        status: if new.requested { "pending" } else { "booked" }.into(),
         kind: new.kind,
         mode: new.mode,
         place: new.place,
@@ -163,12 +176,16 @@ pub async fn book(ctx: &Context, org: OrgId, new: Booking, job: MakeJob) -> Resu
         move_asked_at: None,
         cancel_reason: None,
         cancelled_at: None,
+        checked_in_at: None,
+        started_at: None,
+        completed_at: None,
         created_at: now,
         updated_at: now,
         version: 1,
     };
     visits::insert(tx.conn(), &visit).await?;
-    enqueue_mails(&mut tx, &visit, Some(Says::Booked), &rules.visits, job).await?;
+    let says = (!new.requested).then_some(Says::Booked);
+    enqueue_mails(&mut tx, &visit, says, &rules.visits, job).await?;
     Ok(Open { tx, visit, rules })
 }
 

@@ -6,6 +6,7 @@
 
 pub mod change;
 pub mod free;
+mod steps;
 
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use crate::store::visits::Visit;
 use crate::store::{DbError, Tx, control};
 
 pub use change::{Booking, Change, Open, VisitError, book, to_change};
+pub use steps::{STATES, state_of};
 
 /// The statuses of a visit, as FHIR names them.
 pub const STATUSES: [&str; 10] = [
@@ -55,6 +57,8 @@ pub enum Says {
     Moved,
     /// It does not take place.
     Cancelled,
+    /// The clinic does not grant it.
+    Declined,
     /// The first reminder: a day before, where nothing else is set.
     DayBefore,
     /// The last reminder: an hour before, where nothing else is set.
@@ -73,6 +77,7 @@ impl Says {
             Self::Booked => "booked",
             Self::Moved => "moved",
             Self::Cancelled => "cancelled",
+            Self::Declined => "declined",
             Self::DayBefore => "day_before",
             Self::HourBefore => "hour_before",
         }
@@ -174,7 +179,7 @@ pub async fn enqueue_mails(
 
 /// Ends the waiting mails about a sequence that no longer holds. What runs already sees for itself.
 pub(crate) async fn cancel_older_mails(tx: &mut Tx, visit: &Visit, sequence: i32, why: &str) -> Result<(), DbError> {
-    let all = [Says::Booked, Says::Moved, Says::Cancelled, Says::DayBefore, Says::HourBefore];
+    let all = [Says::Booked, Says::Moved, Says::Cancelled, Says::Declined, Says::DayBefore, Says::HourBefore];
     let keys: Vec<String> = all.map(|says| VisitMail { org: visit.org, visit: visit.id, sequence, says }.key()).into();
     let waiting = control::waiting(tx.conn(), APPOINTMENT_MAIL, &keys).await?;
     control::end_waiting(tx.conn(), &waiting, why).await?;
@@ -198,7 +203,7 @@ pub fn stale(
         });
     }
     let fits = match mail.says {
-        Says::Cancelled => is_off(&visit.status),
+        Says::Cancelled | Says::Declined => is_off(&visit.status),
         Says::Booked | Says::Moved => is_open(&visit.status),
         Says::DayBefore | Says::HourBefore => visit.status == "booked",
     };

@@ -173,12 +173,21 @@ async fn every_write_takes_a_key() {
     let to = json!({"starts_at": at(300), "ends_at": at(301)});
     twice("POST", format!("/v1/appointments/{visit}/move"), to).await;
     twice("POST", format!("/v1/appointments/{visit}/cancel"), json!({})).await;
+    for (status, verbs) in
+        [("booked", &["check-in", "start", "complete"][..]), ("pending", &["decline"]), ("booked", &["no-show"])]
+    {
+        sqlx::query("UPDATE appointments SET status = $2, cancelled_at = NULL, cancel_reason = NULL, starts_at = now() - interval '1 hour', ends_at = now() WHERE appointment_id = $1")
+            .bind(visit).bind(status).execute(&api.pool).await.expect("now");
+        for verb in verbs {
+            twice("POST", format!("/v1/appointments/{visit}/{verb}"), json!({})).await;
+        }
+    }
     let export = id(&twice("POST", "/v1/exports".to_owned(), json!({"format": "csv"})).await);
     twice("DELETE", format!("/v1/exports/{export}"), json!({})).await;
 
     assert_eq!(api.count("SELECT count(*) FROM idempotency_keys WHERE status IS NULL").await, 0);
     assert_eq!(api.count("SELECT count(*) FROM appointments").await, 1);
-    assert_eq!(api.count("SELECT sequence::bigint FROM appointments").await, 2, "moved once, cancelled once");
+    assert_eq!(api.count("SELECT sequence::bigint FROM appointments").await, 3, "moved, cancelled and declined once");
     assert_eq!(api.count("SELECT count(*) FROM exports").await, 1);
 
     // A day later the answers are forgotten.

@@ -132,6 +132,9 @@ async fn every_route_lets_in_whom_the_table_says_and_puts_on_record_whom_it_does
     assert_eq!(patient.status, 401, "patients sign in with their accounts only");
 }
 
+/// The steps of the day of a visit.
+const STEPS: [&str; 5] = ["}/check-in", "}/start", "}/complete", "}/decline", "}/no-show"];
+
 /// What the samples below are about.
 struct Fixture {
     clinic: Clinic,
@@ -224,6 +227,16 @@ impl Fixture {
                 doctor.get(&path(self.reminder)).await
             }
             ("PATCH", "/v1/organization") => self.admin.patch(rule.path, &json!({"address": "Lindenstraße 12"})).await,
+            ("POST", step) if STEPS.iter().any(|verb| step.ends_with(verb)) => {
+                let (id, asked) = (new_id(), step.ends_with("decline"));
+                sqlx::query("INSERT INTO appointments (appointment_id, org_id, patient_id, starts_at, ends_at, status, zone, checked_in_at, started_at, created_at, updated_at)
+                    VALUES ($1, $2, $3, now() - interval '1 hour', now(), $4, 'UTC', CASE WHEN $4 = 'checked-in' THEN now() END, CASE WHEN $5 THEN now() END, now(), now())")
+                    .bind(id).bind(clinic.org).bind(clinic.patient)
+                    .bind(match step { _ if asked => "pending", _ if step.ends_with("start") || step.ends_with("complete") => "checked-in", _ => "booked" })
+                    .bind(step.ends_with("complete"))
+                    .execute(&api.pool).await.expect("a visit");
+                doctor.post(&path(id), &json!({})).await
+            }
             ("POST", join) if join.starts_with("/v1/join-requests") => {
                 let neighbour =
                     Clinic::add(&api.pool, char::from(b'e' + u8::try_from(join.len() % 15).expect("small"))).await;
@@ -403,7 +416,7 @@ impl Fixture {
         let id = new_id();
         sqlx::query("INSERT INTO appointments (appointment_id, org_id, patient_id, doctor_id, starts_at, ends_at, status, created_at, updated_at)
             SELECT $1, org_id, patient_id, doctor_id, max(starts_at) + interval '1 day', max(starts_at) + interval '1 day 20 minutes', 'booked', now(), now()
-            FROM appointments WHERE patient_id = $2 GROUP BY org_id, patient_id, doctor_id")
+            FROM appointments WHERE patient_id = $2 AND doctor_id IS NOT NULL GROUP BY org_id, patient_id, doctor_id")
             .bind(id).bind(self.clinic.patient).execute(&api.pool).await.expect("a visit");
         id
     }

@@ -7,4 +7,5 @@ mod mails;
 mod pages;
 mod races;
 mod rules;
+mod steps;
 mod support;

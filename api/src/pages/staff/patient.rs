@@ -197,5 +197,6 @@ fn read(form: &Sent<SignedIn>, patient: PersonId, home: Zone) -> Result<Booking,
         mode: if text("online").is_some() { "virtual" } else { "in_person" }.to_owned(),
         place,
         meeting_url: None,
+        requested: false,
     })
 }

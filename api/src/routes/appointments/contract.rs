@@ -1,6 +1,6 @@
 //! What the contract says of visits.
 
-use pulsecal_core::visits::{CANCEL_REASONS, KINDS, MODES, STATUSES, VisitError};
+use pulsecal_core::visits::{CANCEL_REASONS, KINDS, MODES, STATES, STATUSES, VisitError};
 use serde_json::{Value, json};
 use utoipa::openapi::Object;
 
@@ -27,7 +27,12 @@ pub(in crate::routes) fn contract() -> Vec<Operation> {
             kinds::whole_minute(),
             "Its end: after its begin, by 24 hours at most, or less where the organization says so.",
         )
-        .optional("kind", kinds::one_of(&KINDS), "The kind of visit; `other` when nothing is said.");
+        .optional("kind", kinds::one_of(&KINDS), "The kind of visit; `other` when nothing is said.")
+        .set(
+            "requested",
+            kinds::flag(),
+            "It is only asked for: its time is kept, and nobody is told until it is confirmed or declined.",
+        );
     let to = json!({"starts_at": "2026-12-02T09:00:00Z", "ends_at": "2026-12-02T09:30:00Z"});
     let to = version(Body::new("AppointmentMove", to))
         .set("starts_at", kinds::whole_minute(), "Its new begin.")
@@ -68,7 +73,22 @@ pub(in crate::routes) fn contract() -> Vec<Operation> {
             .body_or_none(confirm)
             .fails([Problem::from(VisitError::Past)])
             .shows_version::<Shown>("The visit as it is now.", example()),
+        step("/v1/appointments/{id}/check-in", "Checks the patient in", "From four hours before the visit; also who comes after all, once the visit was a no-show."),
+        step("/v1/appointments/{id}/start", "Begins the visit", "After the patient was checked in."),
+        step("/v1/appointments/{id}/complete", "Ends the visit", "After it was begun."),
+        step("/v1/appointments/{id}/decline", "Declines a visit that was asked for", "The patient is told. What is agreed is cancelled instead."),
+        step("/v1/appointments/{id}/no-show", "Records that nobody came", "From the begin of the visit on."),
     ]
+}
+
+/// A step of the day of a visit.
+fn step(path: &'static str, summary: &'static str, detail: &'static str) -> Operation {
+    Operation::new("POST", path, summary)
+        .detail(detail)
+        .if_match()
+        .body_or_none(version(Body::new("AppointmentStep", json!({"version": 1}))))
+        .fails([Problem::from(VisitError::Past)])
+        .shows_version::<Shown>("The visit as it is now. Twice changes nothing.", example())
 }
 
 fn version(body: Body) -> Body {
@@ -100,6 +120,11 @@ pub(super) fn status() -> Object {
     kinds::one_of(&STATUSES)
 }
 
+/// A state.
+pub(super) fn state() -> Object {
+    kinds::one_of(&STATES)
+}
+
 /// Where it takes place.
 pub(super) fn mode() -> Object {
     kinds::one_of(&MODES)
@@ -108,8 +133,8 @@ pub(super) fn mode() -> Object {
 fn example() -> Value {
     json!({
         "id": APPOINTMENT, "patient_id": PATIENT, "doctor_id": DOCTOR, "starts_at": "2026-12-01T09:00:00Z", "ends_at": "2026-12-01T09:30:00Z",
-        "zone": "Europe/Berlin", "local": "2026-12-01T10:00:00+01:00", "status": "booked", "kind": "follow_up", "mode": "in_person",
+        "zone": "Europe/Berlin", "local": "2026-12-01T10:00:00+01:00", "status": "booked", "state": "confirmed", "kind": "follow_up", "mode": "in_person",
         "place": "Room 2", "meeting_url": null, "sequence": 0, "confirmed_by_patient_at": null, "move_asked_at": null, "outside_hours": false,
-        "cancel_reason": null, "cancelled_at": null, "created_at": BEFORE, "updated_at": BEFORE, "version": 1,
+        "cancel_reason": null, "cancelled_at": null, "checked_in_at": null, "started_at": null, "completed_at": null, "created_at": BEFORE, "updated_at": BEFORE, "version": 1,
     })
 }

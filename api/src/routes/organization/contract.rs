@@ -4,7 +4,7 @@ use pulsecal_core::clinic::{BOUNDS, KINDS, MOST_HOLIDAYS, MOST_SPANS, WEEKDAYS};
 use serde_json::{Value, json};
 use utoipa::openapi::Object;
 
-use super::{ADDRESS, HOLIDAY, NAME, PHONE, Shown};
+use super::{ADDRESS, HOLIDAY, MOST_NO_SHOW, NAME, PHONE, Shown};
 use crate::contract::examples::{BEFORE, ORGANIZATION};
 use crate::contract::{Body, Operation, kinds};
 
@@ -28,6 +28,11 @@ pub(in crate::routes) fn contract() -> Vec<Operation> {
             "When it is open, all days at once: a day that is left out is closed. Patients move visits to these times only.",
         )
         .set("holidays", holidays(), "The days on which it is closed, all of them at once.")
+        .optional(
+            "no_show_after_minutes",
+            kinds::number(0..=MOST_NO_SHOW.into()),
+            "So many minutes after its end a visit to which nobody came is a no-show by itself; null: staff say so.",
+        )
         .set("visit_rules", rules(), "What holds for visits from the next request on. A rule that is left out stays.");
     vec![
         Operation::new("GET", "/v1/organization", "Shows the organization")
@@ -87,6 +92,6 @@ fn example() -> Value {
             "offer_days": 14, "offer_every_minutes": 30, "offers": 12, "offers_a_day": 3, "first_reminder_minutes": 1440,
             "last_reminder_minutes": 60,
         },
-        "created_at": BEFORE, "updated_at": BEFORE, "version": 1,
+        "no_show_after_minutes": null, "created_at": BEFORE, "updated_at": BEFORE, "version": 1,
     })
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const SAYS: [&str; 5] = ["booked", "moved", "cancelled", "day_before", "hour_before"];
+const SAYS: [&str; 6] = ["booked", "moved", "cancelled", "declined", "day_before", "hour_before"];
 const DOCTOR: &str = "Dr. Canarydoctor";
 const PLACE: &str = "Canaryplace <1>; left";
 const MEETING: &str = "https://meet.example.org/canarymeeting?a=1&b=2";
@@ -117,7 +117,7 @@ fn subject_text_html_and_invitation_say_the_same() {
             assert!(mail.text.contains(DISCREET) && mail.html.contains(DISCREET) && mail.subject.contains(DISCREET));
             return;
         }
-        let off = says == "cancelled";
+        let off = ["cancelled", "declined"].contains(&says);
         let mode = if facts.online { "Online visit" } else { "In-person visit" };
         assert!(mail.subject.starts_with(mode) && mail.subject.contains(WHEN), "{}", mail.subject);
         assert!(mail.text.starts_with(mode), "whether to travel is said first: {}", mail.text);
