@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{Datelike, NaiveTime, TimeDelta, Timelike, Weekday};
+use chrono::{Datelike, DurationRound, NaiveTime, TimeDelta, Timelike, Weekday};
 use clap::{Args, Subcommand};
 use pulsecal_core::accounts;
 use pulsecal_core::clinic::Holiday;
@@ -19,7 +19,7 @@ use pulsecal_core::time::local::resolve;
 use pulsecal_core::tokens;
 use pulsecal_core::visits::{self, Booking, Open, VisitError};
 use pulsecal_jobs::AppointmentMail;
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::output::Output;
@@ -153,18 +153,19 @@ pub async fn run(what: Seed, out: Output) -> Result<(), Failure> {
         give_password(&ctx, PersonId(person), &email).await.map(|password| (email, password))
     };
     let (nurses, opss) = (sign_in_of(nurse, "Ahlers").await?, sign_in_of(ops, "Keller").await?);
-    let admins = sign_in_of(admin, "Holm").await?;
+    let (admins, doctors) = (sign_in_of(admin, "Holm").await?, sign_in_of(doctor, "Sommer").await?);
 
     let nudges = demo.nudge_after.split(',').filter(|text| !text.is_empty()).map(|text| text.trim().parse::<i32>());
     let nudges = nudges.collect::<Result<Vec<_>, _>>();
     let nudges = nudges.map_err(|_| Failure::new("--nudge-after: must be seconds, as in 900,1800"))?;
     let ladder = DemoLadder { nudge_after_seconds: nudges, window_seconds: demo.window };
-    let (mut made, mut people) = (0, Vec::new());
+    let (mut made, mut people, mut first) = (0, Vec::new(), None);
     while made < demo.patients {
         let end = demo.patients.min(made + 2000);
         let mut tx = ctx.begin(Scope::Platform).await.map_err(db)?;
         let batch = (made..end).map(|i| patient(&ctx, &demo, i, now)).collect::<Result<Vec<_>, _>>();
         let batch = batch.map_err(|error| Failure::new(error.to_string()))?;
+        first = first.or_else(|| batch.first().map(|patient| (PersonId(patient.person), patient.email.clone())));
         people.extend(
             batch.iter().take(VISITS.len().saturating_sub(people.len())).map(|patient| PersonId(patient.person)),
         );
@@ -178,14 +179,19 @@ pub async fn run(what: Seed, out: Output) -> Result<(), Failure> {
     // From the moment that the doses' times were counted from: one that is due in a second is planned, however long loading took.
     while !demo.unplanned && planner::plan_due_at(&ctx, now, 500).await.map_err(db)?.reminders > 0 {}
     let secret = token.expose();
-    let sign_ins = json!([
+    let mut sign_ins = json!([
         {"who": "nurse (at /sign-in; API token with all scopes)", "organization": clinic.id, "person": nurse, "role": "nurse",
             "email": nurses.0, "password": nurses.1, "token": secret},
         {"who": "administrator (at /sign-in; API token with all scopes)", "organization": clinic.id, "person": admin, "role": "admin",
             "email": admins.0, "password": admins.1, "token": admin_token.expose()},
         {"who": "ops (at /sign-in, for /ops)", "organization": clinic.id, "person": ops, "role": "ops",
             "email": opss.0, "password": opss.1, "token": ops_token.expose()},
+        {"who": "doctor (at /sign-in)", "organization": clinic.id, "person": doctor, "role": "doctor", "email": doctors.0, "password": doctors.1},
     ]);
+    if let (Some((patient, email)), Value::Array(all)) = (first, &mut sign_ins) {
+        let password = give_password(&ctx, patient, &email).await?;
+        all.push(json!({"who": "patient (at /sign-in)", "organization": clinic.id, "person": patient, "role": "patient", "email": email, "password": password}));
+    }
     if let Ok(path) = std::env::var("PULSECAL_SIGN_INS") {
         std::fs::write(&path, sign_ins.to_string())
             .map_err(|error| Failure::new(format!("cannot write the sign-ins: {error}")))?;
@@ -215,9 +221,10 @@ async fn give_password(ctx: &Context, person: PersonId, email: &str) -> Result<O
     Ok(found.then_some(password))
 }
 
-/// The visits of the first patients, as (days ahead, hour of the clinic's clock, kind, online). Their confirmations, with
+/// The visits of the first patients, as (days ahead, hour of the clinic's clock, kind, online); the one of today begins in an hour or two. Their confirmations, with
 /// invitations where the patient's privacy level allows them, are sent at once.
-const VISITS: [(u64, u32, &str, bool); 6] = [
+const VISITS: [(u64, u32, &str, bool); 7] = [
+    (0, 0, "follow_up", false),
     (1, 9, "follow_up", false),
     (2, 10, "new", true),
     (3, 14, "check_up", false),
@@ -229,9 +236,14 @@ const VISITS: [(u64, u32, &str, bool); 6] = [
 async fn book_visits(ctx: &Context, org: OrgId, doctor: PersonId, people: &[PersonId]) -> Result<(), Failure> {
     let zone: Zone = CLINIC_ZONE.parse().map_err(|_| Failure::new("the clinic's zone is none"))?;
     let today = zone.local(ctx.clock.now()).date();
+    let soon = (ctx.clock.now() + TimeDelta::hours(2)).duration_trunc(TimeDelta::hours(1));
+    let soon = soon.map_err(|error| Failure::new(error.to_string()))?;
     for (patient, (days, hour, kind, online)) in people.iter().zip(VISITS) {
         let time = NaiveTime::from_hms_opt(hour, 0, 0).unwrap_or(NaiveTime::MIN);
-        let starts_at = resolve(zone, (today + chrono::Days::new(days)).and_time(time));
+        let starts_at = match days {
+            0 => soon,
+            _ => resolve(zone, (today + chrono::Days::new(days)).and_time(time)),
+        };
         let booking = Booking {
             patient: *patient,
             doctor,
