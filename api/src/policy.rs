@@ -84,10 +84,10 @@ const CARE: [TokenScope; 13] = [
 ];
 
 /// What doctors may do besides.
-const DOCTOR: [TokenScope; CARE.len() + 1] = and(CARE, [JoinsAsk]);
+const DOCTOR: [TokenScope; CARE.len() + 2] = and(CARE, [JoinsAsk, AuditRead]);
 
 /// What administrators of an organization may do: all of it, since they may be doctors, and what is the organization's to decide.
-const ADMIN: [TokenScope; CARE.len() + 3] = and(CARE, [JoinsAsk, JoinsDecide, OrganizationWrite]);
+const ADMIN: [TokenScope; CARE.len() + 4] = and(CARE, [JoinsAsk, JoinsDecide, OrganizationWrite, AuditRead]);
 
 const fn and<const A: usize, const B: usize, const N: usize>(
     some: [TokenScope; A],

@@ -56,11 +56,13 @@ pub enum TokenScope {
     JoinsAsk,
     /// See who asks to join the organization, and decide.
     JoinsDecide,
+    /// See who saw what is a patient's.
+    AuditRead,
 }
 
 impl TokenScope {
     /// Every scope.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::PatientsRead,
         Self::PatientsWrite,
         Self::PrescriptionsRead,
@@ -78,6 +80,7 @@ impl TokenScope {
         Self::OrganizationWrite,
         Self::JoinsAsk,
         Self::JoinsDecide,
+        Self::AuditRead,
     ];
 
     /// Its name, as in `patients:read`.
@@ -100,6 +103,7 @@ impl TokenScope {
             Self::OrganizationWrite => "organization:write",
             Self::JoinsAsk => "joins:ask",
             Self::JoinsDecide => "joins:decide",
+            Self::AuditRead => "audit:read",
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Pages: dose links and the development inbox, which are read without signing in; those of staff, operators and patients, which are not.
 
+mod accesses;
 mod account;
 mod account_link;
 mod audit;
@@ -44,6 +45,7 @@ pub(crate) fn router() -> Router<App> {
         .merge(exports::router())
         .merge(staff::router())
         .merge(patient::router())
+        .merge(accesses::router())
 }
 
 /// A page from its template, with a policy that lets it load nothing but its own style. `more` is added to the policy.

@@ -31,6 +31,7 @@ pub const RULES: &[Rule] = &[
     rule("GET", "/v1/patients", Token(PatientsRead), Read("patient.list")),
     rule("GET", "/v1/patients/{id}", Token(PatientsRead), Read("patient.read")),
     rule("PATCH", "/v1/patients/{id}", Token(PatientsWrite), Write(&["patient.changed"])),
+    rule("GET", "/v1/patients/{id}/accesses", Token(AuditRead), Read("access.list")),
     rule("GET", "/v1/prescriptions", Token(PrescriptionsRead), Read("prescription.list")),
     rule("POST", "/v1/prescriptions", Token(PrescriptionsWrite), Write(&["prescription.written"])),
     rule("GET", "/v1/prescriptions/{id}", Token(PrescriptionsRead), Read("prescription.read")),
@@ -103,6 +104,7 @@ pub const RULES: &[Rule] = &[
 
     rule("GET", "/p", Patient, Read("appointment.list")),
     rule("GET", "/p/medicines", Patient, Read("prescription.list")),
+    rule("GET", "/p/accesses", Patient, Read("access.list")),
     rule("GET", "/p/data", Patient, Read("patient.read")),
     rule("GET", "/p/data/file", Patient, Read("patient.fetched")),
 
@@ -115,6 +117,7 @@ pub const RULES: &[Rule] = &[
     rule("GET", "/staff/patients", Page(Some(PatientsRead)), Read("patient.list")),
     // What of a patient it shows depends on the scopes of who looks.
     rule("GET", "/staff/patients/{id}", Page(Some(PatientsRead)), Read("patient.read")),
+    rule("GET", "/staff/patients/{id}/accesses", Page(Some(AuditRead)), Read("access.list")),
     rule("POST", "/staff/patients/{id}/appointments", Page(Some(AppointmentsWrite)), Write(&["appointment.booked"])),
     rule("GET", "/staff/messages", Page(Some(MessagesRead)), Read("message.list")),
     rule("GET", "/staff/exports", Page(Some(ExportsRead)), Nothing),

@@ -1,5 +1,6 @@
 //! The JSON API under `/v1`: one file for each resource.
 
+mod accesses;
 mod appointments;
 mod exports;
 pub(crate) mod files;
@@ -32,6 +33,7 @@ use crate::problem::Problem;
 pub(crate) fn v1() -> Router<App> {
     Router::new()
         .merge(patients::router())
+        .merge(accesses::router())
         .merge(prescriptions::router())
         .merge(reminders::router())
         .merge(occurrences::router())
@@ -47,6 +49,7 @@ pub(crate) fn v1() -> Router<App> {
 pub(crate) fn contract() -> Vec<Operation> {
     let parts = [
         patients::contract(),
+        accesses::contract(),
         prescriptions::contract(),
         reminders::contract(),
         occurrences::contract(),

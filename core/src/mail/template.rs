@@ -74,6 +74,7 @@ pub(super) const SOURCES: &[(&str, &str)] = &embedded![
     "pages/patient_visits.html",
     "pages/patient_medicines.html",
     "pages/patient_data.html",
+    "pages/accesses.html",
     "pages/ops.html",
     "pages/ops_jobs.html",
     "pages/ops_job.html",

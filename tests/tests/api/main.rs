@@ -1,5 +1,6 @@
 //! The API as its clients meet it: the real binary over HTTP, against a database of its own.
 
+mod accesses;
 mod account_links;
 mod accounts;
 mod audit_page;

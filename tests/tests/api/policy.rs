@@ -199,7 +199,7 @@ impl Fixture {
         let ends = (now() + TimeDelta::days(9)).format("%Y-%m-%dT%H:30:00Z").to_string();
         let path = |id: Uuid| rule.path.replace("{id}", &id.to_string());
         match (rule.method, rule.path) {
-            ("GET", "/v1/patients/{id}") => doctor.get(&path(clinic.patient)).await,
+            ("GET", "/v1/patients/{id}" | "/v1/patients/{id}/accesses") => doctor.get(&path(clinic.patient)).await,
             ("PATCH", "/v1/patients/{id}") => doctor.patch(&path(clinic.patient), &json!({"privacy_level": 1})).await,
             ("POST", "/v1/prescriptions") => {
                 doctor.post(rule.path, &json!({"patient_id": clinic.patient, "medicine": "Examplomycin"})).await
@@ -275,7 +275,9 @@ impl Fixture {
             }
             ("POST", "/v1/exports") => doctor.post(rule.path, &json!({"format": "csv"})).await,
             ("DELETE", "/v1/exports/{id}") => doctor.delete(&path(self.queued_export(api).await)).await,
-            ("GET", "/staff/patients/{id}") => self.staff.get(&path(clinic.patient)).await,
+            ("GET", "/staff/patients/{id}" | "/staff/patients/{id}/accesses") => {
+                self.staff.get(&path(clinic.patient)).await
+            }
             ("GET", "/staff/appointments/{id}") => self.staff.get(&path(self.visit)).await,
             ("POST", "/staff/patients/{id}/appointments") => {
                 let (doctor, form) = (clinic.doctor.to_string(), self.staff_form.as_str());

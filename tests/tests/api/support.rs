@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 pub const LIMIT: Duration = Duration::from_secs(20);
 pub const SECRET_KEY: &str = "0123456789abcdef0123456789abcdef";
-pub const ALL_SCOPES: [&str; 16] = [
+pub const ALL_SCOPES: [&str; 17] = [
     "patients:read",
     "patients:write",
     "prescriptions:read",
@@ -28,6 +28,7 @@ pub const ALL_SCOPES: [&str; 16] = [
     "appointments:write",
     "messages:read",
     "jobs:read",
+    "audit:read",
     "exports:read",
     "exports:write",
     "organization:read",

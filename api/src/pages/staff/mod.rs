@@ -56,12 +56,12 @@ fn to(app: &App, path: &str) -> Response {
 }
 
 /// The zone of their clinic.
-async fn home_zone(tx: &mut Tx, person: &SignedIn) -> Result<Zone, DbError> {
+pub(super) async fn home_zone(tx: &mut Tx, person: &SignedIn) -> Result<Zone, DbError> {
     Ok(organizations::zone(tx.conn(), person.org).await?.parse().unwrap_or(Zone::UTC))
 }
 
 /// As in "Thu 26 Nov 2026, 09:30".
-fn moment(zone: Zone, at: DateTime<Utc>) -> String {
+pub(super) fn moment(zone: Zone, at: DateTime<Utc>) -> String {
     zone.local(at).format("%a %-d %b %Y, %H:%M").to_string()
 }
 

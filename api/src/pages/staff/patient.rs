@@ -76,6 +76,7 @@ async fn page(
         "at": "/staff/patients",
         "patient": patient_view(&patient, zone, now),
         "wrong": wrong,
+        "may_see_accesses": person.may(TokenScope::AuditRead),
         "may_see_visits": person.may(TokenScope::AppointmentsRead),
         "ahead": next.iter().map(|row| visit_view(row, now)).collect::<Vec<_>>(),
         "past": over.iter().map(|row| visit_view(row, now)).collect::<Vec<_>>(),

@@ -1,5 +1,6 @@
 //! Audit entries: written in the transaction of what they record, never changed.
 
+pub mod accesses;
 pub mod chain;
 pub mod rollup;
 

@@ -1,0 +1,2 @@
+DROP FUNCTION accesses_of(uuid, uuid, timestamptz, timestamptz, timestamptz, uuid, int);
+DROP INDEX audit_by_patient;
