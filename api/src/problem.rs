@@ -111,6 +111,11 @@ impl Problem {
             .with_header(header::WWW_AUTHENTICATE, &challenge)
     }
 
+    /// 403: what one may do, but not at this time or not to this thing.
+    pub(crate) fn not_now(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "not_now", "Not now, or not here", detail)
+    }
+
     /// 404: there is no such thing, or it is another organization's.
     pub(crate) fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", "Not found", detail)

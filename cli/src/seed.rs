@@ -118,6 +118,7 @@ pub async fn run(what: Seed, out: Output) -> Result<(), Failure> {
     if let Some(mut details) = organizations::one_to_change(tx.conn(), clinic.id).await.map_err(db)? {
         details.address = Some("Lindenstraße 12, 10969 Berlin".into());
         details.holidays = holidays(now.year());
+        details.meeting_url_template = Some("https://meet.example.org/lindenhof/{room}".into());
         organizations::save(tx.conn(), &mut details, now).await.map_err(db)?;
     }
     let staff = |id: Uuid, role, given: &str, family: &str| PersonRow {
@@ -253,7 +254,7 @@ async fn book_visits(ctx: &Context, org: OrgId, doctor: PersonId, people: &[Pers
             kind: kind.into(),
             mode: if online { "virtual" } else { "in_person" }.into(),
             place: (!online).then(|| "Lindenstraße 12, first floor".into()),
-            meeting_url: online.then(|| format!("https://meet.example.org/{}", patient.0.simple())),
+            meeting_url: None,
             requested: false,
         };
         let refused = |error: VisitError| Failure::new(format!("cannot book a visit: {error}"));

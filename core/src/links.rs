@@ -14,6 +14,7 @@ use crate::ids::{AccountMailId, AppointmentId, ExportId, OccurrenceId, OrgId};
 const VERSION: u8 = 1;
 const FOR_DOSE: u8 = b'd';
 const FOR_VISIT: u8 = b'a';
+const FOR_MEETING: u8 = b't';
 const FOR_EXPORT: u8 = b'e';
 const FOR_ACCOUNT: u8 = b'p';
 const BODY: usize = 2 + 16 + 16 + 8;
@@ -88,6 +89,11 @@ impl Links {
         self.token(FOR_VISIT, link.org, link.visit.0, until)
     }
 
+    /// The token by which the patient of an online visit joins it, good until `until`: it opens nothing outside the visit's time.
+    pub fn meeting_token(&self, link: VisitLink, until: DateTime<Utc>) -> String {
+        self.token(FOR_MEETING, link.org, link.visit.0, until)
+    }
+
     /// The token of an export's file, good until `until`.
     pub fn export_token(&self, link: ExportLink, until: DateTime<Utc>) -> String {
         self.token(FOR_EXPORT, link.org, link.export.0, until)
@@ -140,6 +146,14 @@ impl Links {
         url::Url::parse(&format!("{}/p/a/{}", self.public_url, self.visit_token(link, until)))
     }
 
+    /// The page where the patient of an online visit joins it.
+    ///
+    /// # Errors
+    /// `PUBLIC_URL` is none; it was checked at start.
+    pub fn meeting_page(&self, link: VisitLink, until: DateTime<Utc>) -> Result<url::Url, url::ParseError> {
+        url::Url::parse(&format!("{}/p/t/{}", self.public_url, self.meeting_token(link, until)))
+    }
+
     /// Where an export's file is fetched.
     pub fn export_file(&self, link: ExportLink, until: DateTime<Utc>) -> String {
         format!("{}/files/e/{}", self.public_url, self.export_token(link, until))
@@ -177,6 +191,15 @@ impl Links {
     /// Forged or expired.
     pub fn read_visit(&self, token: &str, now: DateTime<Utc>) -> Result<VisitLink, LinkError> {
         let (org, visit) = self.read(FOR_VISIT, token, now)?;
+        Ok(VisitLink { org, visit: AppointmentId(visit) })
+    }
+
+    /// Reads the token by which a patient joins an online visit.
+    ///
+    /// # Errors
+    /// Forged or expired.
+    pub fn read_meeting(&self, token: &str, now: DateTime<Utc>) -> Result<VisitLink, LinkError> {
+        let (org, visit) = self.read(FOR_MEETING, token, now)?;
         Ok(VisitLink { org, visit: AppointmentId(visit) })
     }
 

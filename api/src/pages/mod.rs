@@ -9,6 +9,7 @@ mod dose;
 mod exports;
 mod forgot;
 mod inbox;
+mod meeting;
 mod ops;
 mod patient;
 mod second_factor;
@@ -32,6 +33,7 @@ use crate::problem::Problem;
 pub(crate) fn router() -> Router<App> {
     dose::router()
         .merge(visit::router())
+        .merge(meeting::router())
         .merge(inbox::router())
         .merge(sign_in::router())
         .merge(sign_in_code::router())

@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use pulsecal_core::clinic::VisitRules;
 use pulsecal_core::links::{LinkError, VisitLink};
 use pulsecal_core::mail::{VisitChoice, VisitForm, VisitPageView};
-use pulsecal_core::send::visit_facts;
+use pulsecal_core::send::{meeting_page, visit_facts};
 use pulsecal_core::store::audit::{self, Entry};
 use pulsecal_core::store::organizations;
 use pulsecal_core::store::visits::{VisitSubject, subjects};
@@ -131,7 +131,11 @@ impl Seen {
             problem,
             times: if can_move { &self.times } else { &[] },
         };
-        page(app, status, "visit", &VisitPageView::new(&visit_facts(&self.subject, self.zone), &form), "")
+        let meeting = meeting_page(&app.ctx.links, &self.subject, self.now)
+            .map_err(|_| Problem::internal("PUBLIC_URL is none"))?;
+        let mut facts = visit_facts(&self.subject, self.zone);
+        facts.meeting_url = meeting.as_ref().map(url::Url::as_str).or(facts.meeting_url);
+        page(app, status, "visit", &VisitPageView::new(&facts, &form), "")
     }
 }
 

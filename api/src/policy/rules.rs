@@ -61,6 +61,8 @@ pub const RULES: &[Rule] = &[
     rule("POST", "/v1/appointments/{id}/complete", Token(AppointmentsWrite), Write(&["appointment.completed"])),
     rule("POST", "/v1/appointments/{id}/decline", Token(AppointmentsWrite), Write(&["appointment.declined"])),
     rule("POST", "/v1/appointments/{id}/no-show", Token(AppointmentsWrite), Write(&["appointment.no_show"])),
+    rule("GET", "/v1/appointments/{id}/session", Token(AppointmentsRead), Read("session.read")),
+    rule("POST", "/v1/appointments/{id}/session/join", Token(AppointmentsWrite), Write(&["session.joined"])),
     rule("GET", "/v1/messages", Token(MessagesRead), Read("message.list")),
     rule("GET", "/v1/jobs", Token(JobsRead), Nothing),
     rule("GET", "/v1/exports", Token(ExportsRead), Nothing),
@@ -97,6 +99,8 @@ pub const RULES: &[Rule] = &[
     rule("GET", "/p/d/{token}", LinkHolder, Read("dose.read")),
     rule("POST", "/p/d/{token}", LinkHolder, Write(&["dose.taken", "dose.skipped", "dose.snoozed"])),
     rule("GET", "/p/d/{token}/done", LinkHolder, Read("dose.read")),
+    rule("GET", "/p/t/{token}", LinkHolder, Read("session.read")),
+    rule("POST", "/p/t/{token}", LinkHolder, Write(&["session.joined"])),
     rule("GET", "/p/a/{token}", LinkHolder, Read("appointment.read")),
     rule("POST", "/p/a/{token}", LinkHolder, Write(&[
         "appointment.confirmed", "appointment.move_asked", "appointment.moved", "appointment.cancelled",

@@ -27,6 +27,7 @@ use crate::params::{Id, Params, WRONG_YEAR, is_in_years};
 use crate::problem::Problem;
 
 mod contract;
+mod session;
 mod steps;
 
 pub(super) use contract::contract;
@@ -51,6 +52,8 @@ pub(super) fn router() -> Router<App> {
         .route("/appointments/{id}/complete", post(steps::complete))
         .route("/appointments/{id}/decline", post(steps::decline))
         .route("/appointments/{id}/no-show", post(steps::no_show))
+        .route("/appointments/{id}/session", get(session::one))
+        .route("/appointments/{id}/session/join", post(session::join))
 }
 
 /// A visit, as it is shown.
@@ -144,6 +147,18 @@ impl From<VisitError> for Problem {
             VisitError::Order { state, first } => {
                 Self::conflict(format!("The appointment is {}: {first}", state.replace('_', " ")))
             }
+            VisitError::InPerson => Self::conflict("The appointment is in person: it has no session online."),
+            VisitError::NotTheirs => {
+                Self::not_now("The appointment is with another doctor, and only its doctor joins it.")
+            }
+            VisitError::NotNow(window) => {
+                let [opens, closes] =
+                    [window.opens_at, window.closes_at].map(|at| at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true));
+                Self::not_now(format!("It may be joined from {opens} until {closes}."))
+            }
+            VisitError::NoMeeting => Self::conflict(
+                "Nobody said where it takes place: give the appointment a meeting_url, or the organization a meeting_url_template.",
+            ),
             VisitError::Early(0) => Self::conflict("The appointment has not begun yet."),
             VisitError::Early(hours) => Self::conflict(format!("That is too early: {hours} hours before it at most.")),
             VisitError::Past => Self::conflict("That time is over."),

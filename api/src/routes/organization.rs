@@ -31,6 +31,8 @@ const NAME: usize = 200;
 const PHONE: usize = 50;
 const ADDRESS: usize = 500;
 const HOLIDAY: usize = 100;
+/// The longest template of a meeting's address, in characters.
+const TEMPLATE: usize = 300;
 /// No visit becomes a no-show by itself later than so many minutes after its end.
 const MOST_NO_SHOW: i32 = 1440;
 
@@ -57,6 +59,8 @@ struct Shown {
     visit_rules: VisitRules,
     /// So many minutes after its end a visit to which nobody came is a no-show by itself; null: staff say so.
     no_show_after_minutes: Option<i32>,
+    /// Where online visits take place: `{room}` stands for the room of each.
+    meeting_url_template: Option<String>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
     version: i32,
@@ -76,6 +80,7 @@ impl From<Organization> for Shown {
             holidays: row.holidays,
             visit_rules: row.visit_rules,
             no_show_after_minutes: row.no_show_after_minutes,
+            meeting_url_template: row.meeting_url_template,
             created_at: row.created_at,
             updated_at: row.updated_at,
             version: row.version,
@@ -105,6 +110,7 @@ struct Change {
     holidays: Option<Vec<Holiday>>,
     rules: Vec<(usize, i32)>,
     no_show_after_minutes: Option<Option<i32>>,
+    meeting_url_template: Option<Option<String>>,
 }
 
 impl Change {
@@ -127,6 +133,13 @@ impl Change {
         if no_show_after_minutes.flatten().is_some_and(|after| !(0..=MOST_NO_SHOW).contains(&after)) {
             fields.wrong("no_show_after_minutes", format!("must be 0 to {MOST_NO_SHOW}, or null"));
         }
+        let meeting_url_template = fields.change::<String>("meeting_url_template");
+        if meeting_url_template.iter().flatten().any(|template| !is_meeting_template(template)) {
+            let message = format!(
+                "must be an https address of {TEMPLATE} characters at most, with {{room}} in its path, as in https://meet.example.org/{{room}}"
+            );
+            fields.wrong("meeting_url_template", message);
+        }
         let change = Self {
             name,
             discreet_name,
@@ -138,6 +151,7 @@ impl Change {
             holidays: holidays(&mut fields),
             rules: rules(&mut fields),
             no_show_after_minutes,
+            meeting_url_template,
         };
         fields.finish()?;
         Ok(change)
@@ -158,6 +172,7 @@ impl Change {
             *(BOUNDS[at].field)(&mut row.visit_rules) = value;
         }
         row.no_show_after_minutes = self.no_show_after_minutes.unwrap_or(row.no_show_after_minutes);
+        row.meeting_url_template = self.meeting_url_template.unwrap_or_else(|| row.meeting_url_template.clone());
         if row.visit_rules.last_reminder_minutes >= row.visit_rules.first_reminder_minutes {
             let message = "must be fewer than first_reminder_minutes: the last reminder comes after the first";
             return Err(Problem::field("visit_rules.last_reminder_minutes", message));
@@ -172,10 +187,23 @@ impl Change {
             ("opening_hours", row.opening_hours != before.opening_hours),
             ("holidays", row.holidays != before.holidays),
             ("visit_rules", row.visit_rules != before.visit_rules),
+            ("meeting_url_template", row.meeting_url_template != before.meeting_url_template),
             ("no_show_after_minutes", row.no_show_after_minutes != before.no_show_after_minutes),
         ];
         Ok(changed.into_iter().filter(|(_, other)| *other).map(|(name, _)| name).collect())
     }
+}
+
+/// An https address whose host is plain and fixed: what stands for the room is in its path, so that no room leads elsewhere.
+fn is_meeting_template(template: &str) -> bool {
+    let host = template.strip_prefix("https://").and_then(|rest| rest.split_once('/')).map_or("", |(host, _)| host);
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-:".contains(&byte);
+    !host.is_empty()
+        && host.bytes().all(plain)
+        && template.len() <= TEMPLATE
+        && template.bytes().all(|byte| byte.is_ascii_graphic())
+        && template.contains("{room}")
+        && url::Url::parse(&template.replace("{room}", "0")).is_ok_and(|url| url.host_str().is_some())
 }
 
 fn opening_hours(fields: &mut Fields) -> Option<OpeningHours> {

@@ -22,4 +22,6 @@ pub struct ClinicRules {
     pub visits: VisitRules,
     /// When it is open.
     pub hours: Hours,
+    /// Where its online visits take place: an https address with `{room}` in it.
+    pub meeting_url_template: Option<String>,
 }

@@ -26,6 +26,10 @@ pub struct VisitRules {
     pub first_reminder_minutes: i32,
     /// The last reminder is sent so many minutes before the visit.
     pub last_reminder_minutes: i32,
+    /// An online visit may be joined from so many minutes before its begin …
+    pub join_before_minutes: i32,
+    /// … until so many after its end.
+    pub join_after_minutes: i32,
 }
 
 /// What one of the rules may be.
@@ -44,7 +48,7 @@ pub struct Bound {
 }
 
 /// What each of the rules may be.
-pub const BOUNDS: [Bound; 10] = [
+pub const BOUNDS: [Bound; 12] = [
     Bound {
         name: "patient_move_minutes",
         least: 0,
@@ -115,6 +119,20 @@ pub const BOUNDS: [Bound; 10] = [
         about: "The last reminder is sent so many minutes before the visit: fewer than the first.",
         field: |rules| &mut rules.last_reminder_minutes,
     },
+    Bound {
+        name: "join_before_minutes",
+        least: 0,
+        most: 1440,
+        about: "An online visit may be joined from so many minutes before its begin.",
+        field: |rules| &mut rules.join_before_minutes,
+    },
+    Bound {
+        name: "join_after_minutes",
+        least: 0,
+        most: 1440,
+        about: "An online visit may be joined until so many minutes after its end.",
+        field: |rules| &mut rules.join_after_minutes,
+    },
 ];
 
 impl VisitRules {
@@ -141,6 +159,16 @@ impl VisitRules {
     /// How long before a visit its last reminder is sent.
     pub fn last_reminder(&self) -> TimeDelta {
         TimeDelta::minutes(self.last_reminder_minutes.into())
+    }
+
+    /// How long before its begin an online visit may be joined.
+    pub fn join_before(&self) -> TimeDelta {
+        TimeDelta::minutes(self.join_before_minutes.into())
+    }
+
+    /// How long after its end an online visit may be joined.
+    pub fn join_after(&self) -> TimeDelta {
+        TimeDelta::minutes(self.join_after_minutes.into())
     }
 
     /// How long before a visit its first reminder is sent.

@@ -28,5 +28,7 @@ pub use message::OutgoingMail;
 pub use privacy::{PrivacyLevel, UnknownPrivacyLevel};
 pub use smtp::{Delivery, Envelope, SmtpConfig, SmtpConfigError, SmtpTimeouts, SmtpTransport, Stage, StartTlsPolicy};
 pub use template::{ACCOUNT_MAIL, ALARM, EXPORT_READY, MEDICATION_REMINDER, Rendered, TemplateError, Templates};
-pub use visit_view::{Invited, VisitChoice, VisitFacts, VisitForm, VisitMailView, VisitPageView, invitation};
+pub use visit_view::{
+    Invited, MeetingForm, MeetingPageView, VisitChoice, VisitFacts, VisitForm, VisitMailView, VisitPageView, invitation,
+};
 pub use wording::{LocalMoment, Locale};

@@ -49,6 +49,7 @@ pub(super) const SOURCES: &[(&str, &str)] = &embedded![
     "pages/dose_answer.html",
     "pages/dose_answered.html",
     "pages/visit.html",
+    "pages/meeting.html",
     "pages/link_problem.html",
     "pages/error.html",
     "pages/inbox.html",

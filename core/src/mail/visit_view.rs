@@ -314,3 +314,61 @@ impl VisitPageView {
         }
     }
 }
+
+/// What the page `meeting` shows beside the facts.
+#[derive(Clone, Copy)]
+pub struct MeetingForm<'a> {
+    /// Where it is posted to (path); the page itself.
+    pub action: &'a str,
+    /// The value of its hidden field `form_token`.
+    pub token: &'a str,
+    /// `soon`, `open`, `over` or `cancelled`.
+    pub state: &'a str,
+    /// When it may be joined.
+    pub opens_at: DateTime<Utc>,
+    /// The meeting's address, for who has just joined.
+    pub meeting: Option<&'a str>,
+    /// A sentence on why the last try came to nothing.
+    pub problem: Option<&'a str>,
+}
+
+/// The view of the page `meeting`.
+#[derive(Serialize)]
+pub struct MeetingPageView {
+    lang: &'static str,
+    dir: &'static str,
+    level: u8,
+    sender: String,
+    clinic_phone: Option<String>,
+    when: Option<String>,
+    doctor: Option<String>,
+    opens: Option<String>,
+    form_action: String,
+    form_token: String,
+    state: String,
+    meeting_url: Option<String>,
+    problem: Option<String>,
+}
+
+impl MeetingPageView {
+    /// The page where a patient joins an online visit.
+    #[must_use]
+    pub fn new(facts: &VisitFacts<'_>, form: &MeetingForm<'_>) -> Self {
+        let permitted = Permitted::new(facts);
+        Self {
+            lang: permitted.lang,
+            dir: permitted.dir,
+            level: permitted.level,
+            sender: permitted.sender,
+            clinic_phone: permitted.clinic_phone,
+            opens: (permitted.level > 0).then(|| LocalMoment::new(form.opens_at, facts.zone, facts.locale).to_string()),
+            when: permitted.when,
+            doctor: permitted.doctor,
+            form_action: form.action.to_owned(),
+            form_token: form.token.to_owned(),
+            state: form.state.to_owned(),
+            meeting_url: form.meeting.map(one_line),
+            problem: form.problem.map(str::to_owned),
+        }
+    }
+}

@@ -21,4 +21,4 @@ pub use join::JoinMessage;
 pub use mailer::Mailer;
 pub use message::{About, Category, Content, Desk, Message, Reached, Recipient};
 pub use path::{Post, Sender};
-pub use visit::{VisitMessage, visit_facts};
+pub use visit::{VisitMessage, meeting_page, visit_facts};

@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::message::{About, Category, Content, Desk, Message, Reached, Recipient};
-use crate::links::VisitLink;
+use crate::links::{Links, VisitLink};
 use crate::mail::{
     DisplayName, EmailAddress, Invited, Locale, Method, PrivacyLevel, VisitFacts, VisitMailView, invitation,
 };
@@ -55,9 +55,11 @@ impl Message for VisitMessage {
 
     fn content(desk: Desk<'_>, subject: &VisitSubject, ask: &VisitMail, now: DateTime<Utc>) -> Result<Content, String> {
         let zone: Zone = subject.visit.zone.parse().map_err(|_| "its zone is none")?;
-        let facts = visit_facts(subject, zone);
         let link = VisitLink { org: subject.visit.org, visit: subject.visit.id };
         let until = subject.visit.ends_at.max(now) + TimeDelta::days(LINK_DAYS);
+        let meeting = meeting_page(desk.links, subject, now).map_err(|error| error.to_string())?;
+        let mut facts = visit_facts(subject, zone);
+        facts.meeting_url = meeting.as_ref().map(url::Url::as_str).or(facts.meeting_url);
         let page = desk.links.visit_page(link, until).map_err(|error| error.to_string())?;
         let view = VisitMailView::new(&facts, ask.says.as_str(), &page);
         let mut rendered = desk.templates.render_mail(APPOINTMENT_MAIL, &view).map_err(|error| error.to_string())?;
@@ -96,6 +98,23 @@ fn level(subject: &VisitSubject) -> PrivacyLevel {
         true => PrivacyLevel::try_from(subject.privacy_level).unwrap_or_default(),
         false => PrivacyLevel::default(),
     }
+}
+
+/// Where the patient joins an online visit that takes place in the clinic's own meetings: a page that leads on in its time only.
+///
+/// # Errors
+/// `PUBLIC_URL` is none; it was checked at start.
+pub fn meeting_page(
+    links: &Links,
+    subject: &VisitSubject,
+    now: DateTime<Utc>,
+) -> Result<Option<url::Url>, url::ParseError> {
+    let visit = &subject.visit;
+    if visit.meeting_url.is_some() || visit.meeting_room.is_none() || !subject.has_meetings {
+        return Ok(None);
+    }
+    let link = VisitLink { org: visit.org, visit: visit.id };
+    links.meeting_page(link, visit.ends_at.max(now) + TimeDelta::days(LINK_DAYS)).map(Some)
 }
 
 /// What mail and page of a visit start from.

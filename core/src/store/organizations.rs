@@ -123,6 +123,8 @@ pub struct Organization {
     pub visit_rules: VisitRules,
     /// So many minutes after its end a visit to which nobody came is a no-show by itself; none: staff say so.
     pub no_show_after_minutes: Option<i32>,
+    /// Where its online visits take place: an https address with `{room}` in it.
+    pub meeting_url_template: Option<String>,
     /// When the row was made.
     pub created_at: DateTime<Utc>,
     /// When it was last changed.
@@ -139,7 +141,7 @@ impl Organization {
     pub fn rules(self) -> Result<ClinicRules, DbError> {
         let zone = self.zone.parse().map_err(|error: ZoneError| DbError::Decode(error.into()))?;
         let hours = Hours { zone, opening: self.opening_hours, holidays: self.holidays };
-        Ok(ClinicRules { visits: self.visit_rules, hours })
+        Ok(ClinicRules { visits: self.visit_rules, hours, meeting_url_template: self.meeting_url_template })
     }
 }
 
@@ -148,7 +150,8 @@ macro_rules! select_organization {
         let row = sqlx::query!(
             r#"SELECT org_id AS "id: OrgId", name, discreet_name, kind, zone, phone, address, opening_hours AS "opening_hours: Json<OpeningHours>",
                  holidays AS "holidays: Json<Vec<Holiday>>", patient_move_minutes, patient_cancel_minutes, longest_visit_minutes, book_ahead_days,
-                 offer_days, offer_every_minutes, offers, offers_a_day, first_reminder_minutes, last_reminder_minutes, no_show_after_minutes,
+                 offer_days, offer_every_minutes, offers, offers_a_day, first_reminder_minutes, last_reminder_minutes, join_before_minutes,
+                 join_after_minutes, no_show_after_minutes, meeting_url_template,
                  created_at, updated_at, version
                FROM organizations WHERE org_id = $1 "# + $tail,
             $org.0
@@ -176,8 +179,11 @@ macro_rules! select_organization {
                 offers_a_day: row.offers_a_day,
                 first_reminder_minutes: row.first_reminder_minutes,
                 last_reminder_minutes: row.last_reminder_minutes,
+                join_before_minutes: row.join_before_minutes,
+                join_after_minutes: row.join_after_minutes,
             },
             no_show_after_minutes: row.no_show_after_minutes,
+            meeting_url_template: row.meeting_url_template,
             created_at: row.created_at,
             updated_at: row.updated_at,
             version: row.version,
@@ -219,7 +225,7 @@ pub async fn save(conn: &mut PgConnection, o: &mut Organization, now: DateTime<U
         "UPDATE organizations SET name = $2, discreet_name = $3, kind = $4, zone = $5, phone = $6, address = $7, opening_hours = $8, holidays = $9,
            patient_move_minutes = $10, patient_cancel_minutes = $11, longest_visit_minutes = $12, book_ahead_days = $13, offer_days = $14,
            offer_every_minutes = $15, offers = $16, offers_a_day = $17, first_reminder_minutes = $18, last_reminder_minutes = $19,
-           no_show_after_minutes = $20, updated_at = $21, version = version + 1
+           no_show_after_minutes = $20, meeting_url_template = $21, join_before_minutes = $22, join_after_minutes = $23, updated_at = $24, version = version + 1
          WHERE org_id = $1 RETURNING version",
         o.id.0,
         o.name,
@@ -241,6 +247,9 @@ pub async fn save(conn: &mut PgConnection, o: &mut Organization, now: DateTime<U
         rules.first_reminder_minutes,
         rules.last_reminder_minutes,
         o.no_show_after_minutes,
+        o.meeting_url_template,
+        rules.join_before_minutes,
+        rules.join_after_minutes,
         now
     )
     .fetch_one(conn)

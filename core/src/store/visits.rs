@@ -49,6 +49,12 @@ pub struct Visit {
     pub cancel_reason: Option<String>,
     /// When it was cancelled.
     pub cancelled_at: Option<DateTime<Utc>>,
+    /// Its room in the clinic's meetings, if virtual.
+    pub meeting_room: Option<String>,
+    /// When the patient joined it online first.
+    pub patient_joined_at: Option<DateTime<Utc>>,
+    /// When the doctor joined it online first.
+    pub doctor_joined_at: Option<DateTime<Utc>>,
     /// When the patient was checked in.
     pub checked_in_at: Option<DateTime<Utc>>,
     /// When the doctor began.
@@ -70,7 +76,7 @@ macro_rules! select_visits {
             r#"SELECT a.appointment_id AS "id: AppointmentId", a.org_id AS "org: OrgId", a.patient_id AS "patient: PersonId",
                  a.doctor_id AS "doctor: PersonId", a.starts_at, a.ends_at, coalesce(a.zone, c.zone) AS "zone!", a.status, a.kind, a.mode, a.place,
                  a.meeting_url, a.sequence, a.confirmed_by_patient_at, a.move_asked_at, a.outside_hours, a.cancel_reason, a.cancelled_at,
-                 a.checked_in_at, a.started_at, a.completed_at, a.created_at, a.updated_at,
+                 a.meeting_room, a.patient_joined_at, a.doctor_joined_at, a.checked_in_at, a.started_at, a.completed_at, a.created_at, a.updated_at,
                  a.version
                FROM appointments a JOIN organizations c USING (org_id) "# + $tail,
             $($args),*
@@ -200,8 +206,8 @@ pub fn is_taken(error: &DbError) -> bool {
 pub async fn insert(conn: &mut PgConnection, v: &Visit) -> Result<(), DbError> {
     sqlx::query!(
         "INSERT INTO appointments (appointment_id, org_id, patient_id, doctor_id, starts_at, ends_at, zone, status, kind, mode, place, meeting_url,
-           outside_hours, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $14)",
+           outside_hours, meeting_room, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15)",
         v.id.0,
         v.org.0,
         v.patient.0,
@@ -215,6 +221,7 @@ pub async fn insert(conn: &mut PgConnection, v: &Visit) -> Result<(), DbError> {
         v.place,
         v.meeting_url,
         v.outside_hours,
+        v.meeting_room,
         v.created_at
     )
     .execute(conn)
@@ -231,7 +238,7 @@ pub async fn save(conn: &mut PgConnection, v: &mut Visit, now: DateTime<Utc>) ->
         "UPDATE appointments SET doctor_id = $2, starts_at = $3, ends_at = $4, zone = $5, status = $6, mode = $7, place = $8, meeting_url = $9,
            clash_known = clash_known AND (doctor_id, starts_at, ends_at) IS NOT DISTINCT FROM ($2, $3, $4), sequence = $10,
            confirmed_by_patient_at = $11, move_asked_at = $12, cancel_reason = $13, cancelled_at = $14, outside_hours = $15, checked_in_at = $16, started_at = $17,
-           completed_at = $18, updated_at = $19, version = version + 1
+           completed_at = $18, meeting_room = $19, patient_joined_at = $20, doctor_joined_at = $21, updated_at = $22, version = version + 1
          WHERE appointment_id = $1 RETURNING version",
         v.id.0,
         v.doctor.map(|id| id.0),
@@ -251,6 +258,9 @@ pub async fn save(conn: &mut PgConnection, v: &mut Visit, now: DateTime<Utc>) ->
         v.checked_in_at,
         v.started_at,
         v.completed_at,
+        v.meeting_room,
+        v.patient_joined_at,
+        v.doctor_joined_at,
         now
     )
     .fetch_one(conn)
@@ -337,6 +347,8 @@ pub struct VisitSubject {
     pub clinic_phone: Option<String>,
     /// With whom.
     pub doctor_name: Option<String>,
+    /// The clinic has meetings of its own.
+    pub has_meetings: bool,
     /// The clinic has the last reminder sent so long before a visit.
     pub last_reminder: TimeDelta,
 }
@@ -356,6 +368,7 @@ pub async fn subjects(conn: &mut PgConnection, ids: &[AppointmentId]) -> Result<
     let around = sqlx::query!(
         r#"SELECT a.appointment_id AS id, p.email, p.email_verified_at IS NOT NULL AS "email_verified!", p.privacy_level,
              p.active AND NOT p.deceased AS "reachable!", c.name AS clinic_name, c.discreet_name, c.phone AS clinic_phone, c.last_reminder_minutes,
+             c.meeting_url_template IS NOT NULL AS "has_meetings!",
              CASE WHEN d.person_id IS NOT NULL THEN concat_ws(' ', d.given_name, d.family_name) END AS doctor_name
            FROM appointments a JOIN people p ON p.person_id = a.patient_id JOIN organizations c ON c.org_id = a.org_id
            LEFT JOIN people d ON d.person_id = a.doctor_id
@@ -376,6 +389,7 @@ pub async fn subjects(conn: &mut PgConnection, ids: &[AppointmentId]) -> Result<
             discreet_name: row.discreet_name,
             clinic_phone: row.clinic_phone,
             doctor_name: row.doctor_name,
+            has_meetings: row.has_meetings,
             last_reminder: TimeDelta::minutes(row.last_reminder_minutes.into()),
         })
         .collect())

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::{MakeJob, Says, binding, cancel_older_mails, enqueue_mails, is_open};
+use super::{MakeJob, Says, Window, binding, cancel_older_mails, enqueue_mails, is_open};
 use crate::clinic::{ClinicRules, VisitRules};
 use crate::context::Context;
-use crate::ids::{AppointmentId, OrgId, PersonId};
+use crate::ids::{AppointmentId, Ids, OrgId, PersonId};
 use crate::store::visits::{self, Visit};
 use crate::store::{DbError, Scope, Tx, organizations};
 use crate::time::Zone;
@@ -44,6 +44,18 @@ pub enum VisitError {
         /// What to do.
         first: &'static str,
     },
+    /// It is not an online visit.
+    #[error("the visit is in person")]
+    InPerson,
+    /// Another doctor's.
+    #[error("it is another doctor's visit")]
+    NotTheirs,
+    /// It may not be joined at this time.
+    #[error("it may be joined from {} until {}", .0.opens_at, .0.closes_at)]
+    NotNow(Window),
+    /// Nobody said where it takes place.
+    #[error("it has no meeting's address")]
+    NoMeeting,
     /// It is more than so many hours too early.
     #[error("it is too early, by more than {0} hours")]
     Early(i64),
@@ -141,6 +153,15 @@ fn check_times(
     if starts_at <= now { Err(VisitError::Past) } else { Ok(()) }
 }
 
+/// An online visit has a room, which nobody can guess, and any other has none.
+fn give_room(visit: &mut Visit, ids: Ids) {
+    if visit.mode != "virtual" {
+        visit.meeting_room = None;
+    } else if visit.meeting_room.is_none() {
+        visit.meeting_room = Some(ids.secret()[..16].iter().map(|byte| format!("{byte:02x}")).collect());
+    }
+}
+
 /// Books a visit: row, confirmation and reminders in one transaction, which the caller commits.
 ///
 /// # Errors
@@ -157,7 +178,7 @@ pub async fn book(ctx: &Context, org: OrgId, new: Booking, job: MakeJob) -> Resu
         return Err(VisitError::NoDoctor);
     }
     let zone = new.zone.unwrap_or(rules.hours.zone).name().to_owned();
-    let visit = Visit {
+    let mut visit = Visit {
         id: tx.new_id(),
         org,
         patient: new.patient,
@@ -176,6 +197,9 @@ pub async fn book(ctx: &Context, org: OrgId, new: Booking, job: MakeJob) -> Resu
         move_asked_at: None,
         cancel_reason: None,
         cancelled_at: None,
+        meeting_room: None,
+        patient_joined_at: None,
+        doctor_joined_at: None,
         checked_in_at: None,
         started_at: None,
         completed_at: None,
@@ -183,6 +207,7 @@ pub async fn book(ctx: &Context, org: OrgId, new: Booking, job: MakeJob) -> Resu
         updated_at: now,
         version: 1,
     };
+    give_room(&mut visit, tx.ids());
     visits::insert(tx.conn(), &visit).await?;
     let says = (!new.requested).then_some(Says::Booked);
     enqueue_mails(&mut tx, &visit, says, &rules.visits, job).await?;
@@ -252,6 +277,7 @@ impl Open {
         if before.starts_at <= now {
             return Err(VisitError::Past);
         }
+        give_room(v, self.tx.ids());
         v.sequence += 1;
         v.confirmed_by_patient_at = None;
         v.move_asked_at = None;

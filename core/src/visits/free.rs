@@ -90,9 +90,11 @@ mod tests {
             offers_a_day: 3,
             first_reminder_minutes: 1440,
             last_reminder_minutes: 60,
+            join_before_minutes: 15,
+            join_after_minutes: 30,
         };
         let hours = Hours { zone: "Europe/Berlin".parse().expect("a zone"), opening, holidays: Vec::new() };
-        ClinicRules { visits, hours }
+        ClinicRules { visits, hours, meeting_url_template: None }
     }
 
     fn at(text: &str) -> DateTime<Utc> {

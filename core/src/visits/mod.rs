@@ -6,6 +6,7 @@
 
 pub mod change;
 pub mod free;
+mod session;
 mod steps;
 
 use std::time::Duration;
@@ -19,6 +20,7 @@ use crate::store::visits::Visit;
 use crate::store::{DbError, Tx, control};
 
 pub use change::{Booking, Change, Open, VisitError, book, to_change};
+pub use session::{Joins, SESSION_STATES, Window, session_state};
 pub use steps::{STATES, state_of};
 
 /// The statuses of a visit, as FHIR names them.

@@ -49,7 +49,7 @@ impl Open {
     }
 
     /// Writes the visit as it is by now; what still waited to be mailed about it is no longer of use.
-    async fn settle(&mut self, why: &str) -> Result<(), VisitError> {
+    pub(super) async fn settle(&mut self, why: &str) -> Result<(), VisitError> {
         let (now, sequence) = (self.tx.now(), self.visit.sequence);
         visits::save(self.tx.conn(), &mut self.visit, now).await?;
         cancel_older_mails(&mut self.tx, &self.visit, sequence, why).await?;
@@ -67,10 +67,14 @@ impl Open {
         self.after(&["pending", "booked", "arrived", "noshow"], "it cannot be checked in any more.")?;
         let now = self.tx.now();
         self.on_the_day(now)?;
-        self.visit.status = "checked-in".into();
-        self.visit.checked_in_at = Some(now);
+        self.arrive(now);
         self.settle("the patient is here").await?;
         Ok(true)
+    }
+
+    pub(super) fn arrive(&mut self, now: DateTime<Utc>) {
+        self.visit.status = "checked-in".into();
+        self.visit.checked_in_at = Some(now);
     }
 
     /// The doctor begins. False: they had begun.

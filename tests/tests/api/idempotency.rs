@@ -182,6 +182,9 @@ async fn every_write_takes_a_key() {
             twice("POST", format!("/v1/appointments/{visit}/{verb}"), json!({})).await;
         }
     }
+    sqlx::query("UPDATE appointments SET doctor_id = $2, mode = 'virtual', meeting_url = 'https://meet.example.org/1', status = 'booked', starts_at = now() - interval '1 minute' WHERE appointment_id = $1")
+        .bind(visit).bind(clinic.administrator).execute(&api.pool).await.expect("online, and now");
+    twice("POST", format!("/v1/appointments/{visit}/session/join"), json!({})).await;
     let export = id(&twice("POST", "/v1/exports".to_owned(), json!({"format": "csv"})).await);
     twice("DELETE", format!("/v1/exports/{export}"), json!({})).await;
 

@@ -227,6 +227,24 @@ impl Fixture {
                 doctor.get(&path(self.reminder)).await
             }
             ("PATCH", "/v1/organization") => self.admin.patch(rule.path, &json!({"address": "Lindenstraße 12"})).await,
+            (method, online) if online.contains("/session") && online.contains("{id}") => {
+                let visit = self.online_visit(api).await;
+                if method == "GET" {
+                    doctor.get(&path(visit)).await
+                } else {
+                    doctor.post(&path(visit), &json!({})).await
+                }
+            }
+            (method, "/p/t/{token}") => {
+                let of = VisitLink { org: OrgId(clinic.org), visit: AppointmentId(self.online_visit(api).await) };
+                let links = Links::new(Secret::new(SECRET_KEY.as_bytes().to_vec()), &api.base);
+                let page = format!("/p/t/{}", links.meeting_token(of, now() + TimeDelta::days(1)));
+                if method == "GET" {
+                    return api.anonymous().get(&page).await;
+                }
+                let form = form_token(&api.anonymous(), &page).await;
+                api.anonymous().post_form(&page, &[("form_token", &form)]).await
+            }
             ("POST", step) if STEPS.iter().any(|verb| step.ends_with(verb)) => {
                 let (id, asked) = (new_id(), step.ends_with("decline"));
                 sqlx::query("INSERT INTO appointments (appointment_id, org_id, patient_id, starts_at, ends_at, status, zone, checked_in_at, started_at, created_at, updated_at)
@@ -420,6 +438,21 @@ impl Fixture {
             SELECT $1, org_id, patient_id, doctor_id, max(starts_at) + interval '1 day', max(starts_at) + interval '1 day 20 minutes', 'booked', now(), now()
             FROM appointments WHERE patient_id = $2 AND doctor_id IS NOT NULL GROUP BY org_id, patient_id, doctor_id")
             .bind(id).bind(self.clinic.patient).execute(&api.pool).await.expect("a visit");
+        id
+    }
+
+    /// An online visit that may be joined now.
+    async fn online_visit(&self, api: &TestApi) -> Uuid {
+        let id = new_id();
+        sqlx::query("UPDATE appointments SET mode = 'in_person', status = 'cancelled', meeting_room = NULL WHERE meeting_room IS NOT NULL")
+            .execute(&api.pool).await.expect("the one before");
+        sqlx::query("UPDATE organizations SET meeting_url_template = 'https://meet.example.org/{room}'")
+            .execute(&api.pool)
+            .await
+            .expect("meetings");
+        sqlx::query("INSERT INTO appointments (appointment_id, org_id, patient_id, doctor_id, starts_at, ends_at, status, mode, meeting_room, zone, created_at, updated_at)
+            VALUES ($1, $2, $3, $4, now() - interval '5 minutes', now() + interval '20 minutes', 'booked', 'virtual', replace($1::text, '-', ''), 'UTC', now(), now())")
+            .bind(id).bind(self.clinic.org).bind(self.clinic.patient).bind(self.clinic.doctor).execute(&api.pool).await.expect("a visit");
         id
     }
 

@@ -4,6 +4,7 @@ mod booking;
 mod calendar;
 mod imports;
 mod mails;
+mod online;
 mod pages;
 mod races;
 mod rules;

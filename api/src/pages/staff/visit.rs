@@ -134,9 +134,13 @@ pub(super) fn refusal(error: VisitError) -> Result<(StatusCode, String), Problem
         VisitError::NoDoctor => "That doctor is not active here. Please choose another.".into(),
         VisitError::Length(most) => format!("That is too long. A visit takes {most} minutes at most.").into(),
         VisitError::Far(days) => format!("That is too far ahead. Visits are booked {days} days ahead at most.").into(),
-        VisitError::Status(_) | VisitError::Order { .. } | VisitError::Early(_) => {
-            "In this state that cannot be done. Nothing was changed.".into()
-        }
+        VisitError::Status(_)
+        | VisitError::Order { .. }
+        | VisitError::Early(_)
+        | VisitError::InPerson
+        | VisitError::NotTheirs
+        | VisitError::NotNow(_)
+        | VisitError::NoMeeting => "In this state that cannot be done. Nothing was changed.".into(),
         VisitError::Busy => {
             "A mail about it is just being handed over. Nothing was changed; please try again soon.".into()
         }

@@ -41,7 +41,7 @@ pub(in crate::routes) fn contract() -> Vec<Operation> {
     let cancel = version(Body::new("AppointmentCancel", json!({"reason": "patient"})));
     let cancel = cancel.optional("reason", kinds::one_of(&CANCEL_REASONS), "Why; `clinic` when nothing is said.");
     let confirm = version(Body::new("AppointmentConfirm", json!({"version": 1})));
-    vec![
+    let mut all = vec![
         Operation::new("GET", "/v1/appointments", "Lists visits")
             .query("from", kinds::instant().about("Those that begin at this instant or later."))
             .query("to", kinds::instant().about("Those that begin before this instant."))
@@ -78,7 +78,9 @@ pub(in crate::routes) fn contract() -> Vec<Operation> {
         step("/v1/appointments/{id}/complete", "Ends the visit", "After it was begun."),
         step("/v1/appointments/{id}/decline", "Declines a visit that was asked for", "The patient is told. What is agreed is cancelled instead."),
         step("/v1/appointments/{id}/no-show", "Records that nobody came", "From the begin of the visit on."),
-    ]
+    ];
+    all.extend(super::session::contract());
+    all
 }
 
 /// A step of the day of a visit.

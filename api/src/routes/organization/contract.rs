@@ -4,7 +4,7 @@ use pulsecal_core::clinic::{BOUNDS, KINDS, MOST_HOLIDAYS, MOST_SPANS, WEEKDAYS};
 use serde_json::{Value, json};
 use utoipa::openapi::Object;
 
-use super::{ADDRESS, HOLIDAY, MOST_NO_SHOW, NAME, PHONE, Shown};
+use super::{ADDRESS, HOLIDAY, MOST_NO_SHOW, NAME, PHONE, Shown, TEMPLATE};
 use crate::contract::examples::{BEFORE, ORGANIZATION};
 use crate::contract::{Body, Operation, kinds};
 
@@ -32,6 +32,11 @@ pub(in crate::routes) fn contract() -> Vec<Operation> {
             "no_show_after_minutes",
             kinds::number(0..=MOST_NO_SHOW.into()),
             "So many minutes after its end a visit to which nobody came is a no-show by itself; null: staff say so.",
+        )
+        .optional(
+            "meeting_url_template",
+            kinds::like(r"^https://[a-z0-9.-]+(:[0-9]{1,5})?/[!-~]*\{room\}[!-~]*$", TEMPLATE, "https://meet.example.org/{room}"),
+            "Where online visits take place: `{room}` stands for the room of each. Patients get a link that leads there in its time only.",
         )
         .set("visit_rules", rules(), "What holds for visits from the next request on. A rule that is left out stays.");
     vec![
@@ -90,8 +95,8 @@ fn example() -> Value {
         "visit_rules": {
             "patient_move_minutes": 60, "patient_cancel_minutes": 30, "longest_visit_minutes": 1440, "book_ahead_days": 1830,
             "offer_days": 14, "offer_every_minutes": 30, "offers": 12, "offers_a_day": 3, "first_reminder_minutes": 1440,
-            "last_reminder_minutes": 60,
+            "last_reminder_minutes": 60, "join_before_minutes": 15, "join_after_minutes": 30,
         },
-        "no_show_after_minutes": null, "created_at": BEFORE, "updated_at": BEFORE, "version": 1,
+        "no_show_after_minutes": null, "meeting_url_template": "https://meet.example.org/{room}", "created_at": BEFORE, "updated_at": BEFORE, "version": 1,
     })
 }

@@ -61,6 +61,14 @@ fn other_pages_render_with_little_and_with_all() {
             "error",
             json!({"status": 404, "title": "Not here", "detail": "Look elsewhere.", "reference": "r1", "back_url": "/"}),
         ),
+        (
+            "meeting",
+            json!({"lang": "en", "dir": "ltr", "level": 2, "sender": CLINIC, "clinic_phone": PHONE, "when": "now <x>", "doctor": "<y>", "opens": "then", "form_action": "/p/t/x", "form_token": "<x>", "state": "open", "meeting_url": null, "problem": "<y>"}),
+        ),
+        (
+            "meeting",
+            json!({"lang": "en", "dir": "ltr", "level": 0, "sender": "s", "clinic_phone": null, "when": null, "doctor": null, "opens": null, "form_action": "/p/t/x", "form_token": "t", "state": "soon", "meeting_url": "https://m/?<x>", "problem": null}),
+        ),
         ("inbox", json!({"messages": []})),
         ("inbox", json!({"messages": [message]})),
         (

@@ -1,0 +1,9 @@
+ALTER TABLE appointments
+  DROP CONSTRAINT appointments_rooms_are_online,
+  DROP COLUMN meeting_room,
+  DROP COLUMN patient_joined_at,
+  DROP COLUMN doctor_joined_at;
+ALTER TABLE organizations
+  DROP COLUMN meeting_url_template,
+  DROP COLUMN join_before_minutes,
+  DROP COLUMN join_after_minutes;
