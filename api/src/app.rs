@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::chat::Chat;
 use crate::exports::{Live, MOST_DOWNLOADS};
 use crate::pages::SeenLately;
 use crate::problem::Problem;
@@ -39,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) stop: CancellationToken,
     /// Renders the metrics.
     pub(crate) metrics: Box<dyn Fn() -> String + Send + Sync>,
+    /// Who listens to which room.
+    pub(crate) chat: Chat,
     /// Who listens to which export.
     pub(crate) live: Live,
     /// Turns for sending files.
@@ -90,6 +93,7 @@ impl App {
             health,
             stop,
             metrics,
+            chat: Chat::default(),
             live: Live::default(),
             downloads: Arc::new(Semaphore::new(MOST_DOWNLOADS)),
             inbox_open: config.smtp_url.is_none() && config.bind.ip().is_loopback(),

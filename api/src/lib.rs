@@ -2,6 +2,7 @@
 
 mod access;
 mod app;
+mod chat;
 pub mod contract;
 mod exports;
 mod fields;

@@ -67,7 +67,7 @@ pub struct Rule {
 }
 
 /// What who cares for patients may do.
-const CARE: [TokenScope; 13] = [
+const CARE: [TokenScope; 15] = [
     PatientsRead,
     PatientsWrite,
     PrescriptionsRead,
@@ -81,6 +81,8 @@ const CARE: [TokenScope; 13] = [
     ExportsRead,
     ExportsWrite,
     OrganizationRead,
+    ChatRead,
+    ChatWrite,
 ];
 
 /// What doctors may do besides.
@@ -108,9 +110,16 @@ pub fn ceiling(role: Role) -> &'static [TokenScope] {
         Role::Doctor => &DOCTOR,
         Role::Nurse => &CARE,
         Role::Admin => &ADMIN,
-        Role::Receptionist => {
-            &[PatientsRead, PatientsWrite, AppointmentsRead, AppointmentsWrite, MessagesRead, OrganizationRead]
-        }
+        Role::Receptionist => &[
+            PatientsRead,
+            PatientsWrite,
+            AppointmentsRead,
+            AppointmentsWrite,
+            MessagesRead,
+            OrganizationRead,
+            ChatRead,
+            ChatWrite,
+        ],
         Role::Ops => &[MessagesRead, JobsRead, OpsWrite],
         // Patients have their pages; the API is for staff and the systems of a clinic.
         _ => &[],

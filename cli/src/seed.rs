@@ -8,9 +8,10 @@ use pulsecal_core::accounts;
 use pulsecal_core::clinic::Holiday;
 use pulsecal_core::context::Context;
 use pulsecal_core::doses::{Days, Timing, planner};
-use pulsecal_core::ids::{OrgId, PersonId};
+use pulsecal_core::ids::{OrgId, PersonId, RoomId};
 use pulsecal_core::process::Failure;
 use pulsecal_core::store::Scope;
+use pulsecal_core::store::chat;
 use pulsecal_core::store::import::{PersonRow, put_person};
 use pulsecal_core::store::organizations::{self, OrganizationRow};
 use pulsecal_core::store::seed::{self, DemoLadder, DemoPatient};
@@ -176,6 +177,7 @@ pub async fn run(what: Seed, out: Output) -> Result<(), Failure> {
     }
     if demo.due_in.is_none() && !demo.unplanned {
         book_visits(&ctx, clinic.id, PersonId(doctor), &people).await?;
+        talk(&ctx, clinic.id, [doctor, nurse, admin].map(PersonId)).await?;
     }
     // From the moment that the doses' times were counted from: one that is due in a second is planned, however long loading took.
     while !demo.unplanned && planner::plan_due_at(&ctx, now, 500).await.map_err(db)?.reminders > 0 {}
@@ -262,6 +264,23 @@ async fn book_visits(ctx: &Context, org: OrgId, doctor: PersonId, people: &[Pers
         tx.commit().await.map_err(db)?;
     }
     Ok(())
+}
+
+/// What staff said in a room.
+async fn talk(ctx: &Context, org: OrgId, [doctor, nurse, admin]: [PersonId; 3]) -> Result<(), Failure> {
+    let mut tx = ctx.begin(Scope::Org(org)).await.map_err(db)?;
+    let (id, now) = (tx.new_id::<RoomId>(), tx.now());
+    chat::insert_room(tx.conn(), (org, admin), id, "Front desk and practice", now).await.map_err(db)?;
+    chat::set_participants(tx.conn(), (org, id), &[doctor, nurse, admin], now).await.map_err(db)?;
+    for (who, text) in [
+        (admin, "The blood pressure monitor of room 2 is back from repair."),
+        (nurse, "Thank you, I have put it on the trolley."),
+        (doctor, "Tomorrow's first visit is online, so room 2 is free until ten."),
+    ] {
+        let Some(room) = chat::room_to_change(tx.conn(), who, id).await.map_err(db)? else { continue };
+        chat::say(tx.conn(), (org, who), &room, text.to_owned(), now).await.map_err(db)?;
+    }
+    tx.commit().await.map_err(db)
 }
 
 /// The days of a year and of the next on which the clinic is closed.

@@ -1,5 +1,7 @@
 //! The belt's near end: ids of due jobs go onto Redis lists. Redis holds ids and nothing else, and may lose them.
 
+mod bell;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

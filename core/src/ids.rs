@@ -78,6 +78,8 @@ id! {
     AccountMailId,
     /// A doctor's request to join an organization.
     JoinRequestId,
+    /// A room in which staff talk.
+    RoomId,
     /// A program that gets tokens by its keys.
     ClientId,
 }

@@ -56,13 +56,17 @@ pub enum TokenScope {
     JoinsAsk,
     /// See who asks to join the organization, and decide.
     JoinsDecide,
+    /// Listen and read in rooms in which one takes part.
+    ChatRead,
+    /// Open rooms, and say something in those in which one takes part.
+    ChatWrite,
     /// See who saw what is a patient's.
     AuditRead,
 }
 
 impl TokenScope {
     /// Every scope.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::PatientsRead,
         Self::PatientsWrite,
         Self::PrescriptionsRead,
@@ -80,6 +84,8 @@ impl TokenScope {
         Self::OrganizationWrite,
         Self::JoinsAsk,
         Self::JoinsDecide,
+        Self::ChatRead,
+        Self::ChatWrite,
         Self::AuditRead,
     ];
 
@@ -103,6 +109,8 @@ impl TokenScope {
             Self::OrganizationWrite => "organization:write",
             Self::JoinsAsk => "joins:ask",
             Self::JoinsDecide => "joins:decide",
+            Self::ChatRead => "chat:read",
+            Self::ChatWrite => "chat:write",
             Self::AuditRead => "audit:read",
         }
     }

@@ -347,7 +347,7 @@ pub(super) async fn read_form(request: Request, app: &App) -> Result<Vec<(String
 }
 
 /// Refuses a form that a browser says comes from another site. Where the browser says nothing, the form's token decides.
-pub(super) fn from_our_page(app: &App, headers: &HeaderMap) -> Result<(), Problem> {
+pub(crate) fn from_our_page(app: &App, headers: &HeaderMap) -> Result<(), Problem> {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("(unreadable)"));
     match text("sec-fetch-site") {
         Some("same-origin" | "none") => return Ok(()),

@@ -2,6 +2,7 @@
 
 mod accesses;
 mod appointments;
+mod chat;
 mod exports;
 pub(crate) mod files;
 mod jobs;
@@ -40,6 +41,7 @@ pub(crate) fn v1() -> Router<App> {
         .merge(organization::router())
         .merge(join_requests::router())
         .merge(appointments::router())
+        .merge(chat::router())
         .merge(messages::router())
         .merge(exports::router())
         .merge(jobs::router())
@@ -56,6 +58,7 @@ pub(crate) fn contract() -> Vec<Operation> {
         organization::contract(),
         join_requests::contract(),
         appointments::contract(),
+        chat::contract(),
         messages::contract(),
         exports::contract(),
         files::contract(),

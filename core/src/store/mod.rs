@@ -5,6 +5,7 @@ pub mod accounts;
 pub mod alarms;
 pub mod audit;
 pub mod backups;
+pub mod chat;
 pub mod clients;
 pub mod console;
 pub mod control;

@@ -185,6 +185,12 @@ async fn every_write_takes_a_key() {
     sqlx::query("UPDATE appointments SET doctor_id = $2, mode = 'virtual', meeting_url = 'https://meet.example.org/1', status = 'booked', starts_at = now() - interval '1 minute' WHERE appointment_id = $1")
         .bind(visit).bind(clinic.administrator).execute(&api.pool).await.expect("online, and now");
     twice("POST", format!("/v1/appointments/{visit}/session/join"), json!({})).await;
+    let new = json!({"name": "Ward 2", "participants": [clinic.doctor]});
+    let room = id(&twice("POST", "/v1/chat-rooms".to_owned(), new).await);
+    twice("POST", format!("/v1/chat-rooms/{room}/messages"), json!({"text": "hello"})).await;
+    twice("POST", format!("/v1/chat-rooms/{room}/read"), json!({"seq": 1})).await;
+    twice("PATCH", format!("/v1/chat-rooms/{room}"), json!({"closed": true})).await;
+    assert_eq!(api.count("SELECT count(*) FROM chat_messages").await, 1);
     let export = id(&twice("POST", "/v1/exports".to_owned(), json!({"format": "csv"})).await);
     twice("DELETE", format!("/v1/exports/{export}"), json!({})).await;
 

@@ -7,6 +7,7 @@ mod audit_page;
 mod away;
 mod bad_input;
 mod bodies;
+mod chat;
 mod clients;
 mod idempotency;
 mod joining;

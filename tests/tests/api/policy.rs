@@ -245,6 +245,21 @@ impl Fixture {
                 let form = form_token(&api.anonymous(), &page).await;
                 api.anonymous().post_form(&page, &[("form_token", &form)]).await
             }
+            (_, talk) if talk.starts_with("/v1/chat-rooms") => {
+                let new = json!({"name": "Ward 2", "participants": [clinic.administrator]});
+                let opened = doctor.post("/v1/chat-rooms", &new).await;
+                if talk == "/v1/chat-rooms" {
+                    return opened;
+                }
+                let id: Uuid = opened.json()["id"].as_str().and_then(|id| id.parse().ok()).expect("an id");
+                let say = format!("/v1/chat-rooms/{id}/messages");
+                let said = doctor.post(&say, &json!({"text": "hello"})).await;
+                match talk.rsplit('/').next() {
+                    Some("messages") => said,
+                    Some("read") => self.admin.post(&path(id), &json!({"seq": 1})).await,
+                    _ => doctor.patch(&path(id), &json!({"closed": true})).await,
+                }
+            }
             ("POST", step) if STEPS.iter().any(|verb| step.ends_with(verb)) => {
                 let (id, asked) = (new_id(), step.ends_with("decline"));
                 sqlx::query("INSERT INTO appointments (appointment_id, org_id, patient_id, starts_at, ends_at, status, zone, checked_in_at, started_at, created_at, updated_at)

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 pub const LIMIT: Duration = Duration::from_secs(20);
 pub const SECRET_KEY: &str = "0123456789abcdef0123456789abcdef";
-pub const ALL_SCOPES: [&str; 17] = [
+pub const ALL_SCOPES: [&str; 19] = [
     "patients:read",
     "patients:write",
     "prescriptions:read",
@@ -35,6 +35,8 @@ pub const ALL_SCOPES: [&str; 17] = [
     "organization:write",
     "joins:ask",
     "joins:decide",
+    "chat:read",
+    "chat:write",
 ];
 
 /// A running API with its database.
