@@ -1,0 +1,403 @@
+//! What each route leaves in the audit trail: one sample of each that leaves something.
+
+use chrono::TimeDelta;
+use pulsecal_api::policy::{RULES, Rule, Trace, Who};
+use pulsecal_core::config::Secret;
+use pulsecal_core::ids::{AppointmentId, OrgId};
+use pulsecal_core::links::{Links, VisitLink};
+use pulsecal_tests::http::{Answer, Http};
+use pulsecal_tests::servers::Postgres;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::account_links::{link_of, send_form};
+use crate::accounts::{PASSWORD, add_account, enter};
+use crate::clients::Program;
+use crate::second_factor::{code, half, send_code, switch_on};
+use crate::sign_in::{browser, form_token};
+use crate::support::{Clinic, SECRET_KEY, TestApi, add_person, add_token, new_id, now, timing, token_of};
+
+/// The steps of the day of a visit.
+const STEPS: [&str; 5] = ["}/check-in", "}/start", "}/complete", "}/decline", "}/no-show"];
+
+/// What the samples below are about.
+struct Fixture {
+    clinic: Clinic,
+    prescription: Uuid,
+    reminder: Uuid,
+    visit: Uuid,
+    dose_path: String,
+    visit_path: String,
+    dead_job: Uuid,
+    ops: Http,
+    ops_form: String,
+    staff: Http,
+    staff_form: String,
+    doctor: Http,
+    admin: Http,
+}
+
+impl Fixture {
+    async fn new(api: &TestApi) -> Self {
+        let clinic = Clinic::add(&api.pool, 'a').await;
+        let (prescription, reminder) = clinic.add_reminder(&api.pool).await;
+        let due = now() - TimeDelta::minutes(1);
+        let dose = clinic.add_dose(&api.pool, reminder, "2026-11-20T08:00:00", due, "reminded").await;
+        let until = now() + TimeDelta::days(1);
+        let visit = new_id();
+        sqlx::query("INSERT INTO appointments (appointment_id, org_id, patient_id, doctor_id, starts_at, ends_at, status, zone, created_at, updated_at)
+            VALUES ($1, $2, $3, $4, now() + interval '3 days', now() + interval '3 days 30 minutes', 'booked', 'Europe/Berlin', now(), now())")
+            .bind(visit).bind(clinic.org).bind(clinic.patient).bind(clinic.doctor).execute(&api.pool).await.expect("a visit");
+        let links = Links::new(Secret::new(SECRET_KEY.as_bytes().to_vec()), &api.base);
+        let of = VisitLink { org: OrgId(clinic.org), visit: AppointmentId(visit) };
+        let dead_job = new_id();
+        sqlx::query("INSERT INTO job_history (id, kind, queue, priority, args, org_id, run_at, attempt, max_attempts, crashes, worker, started_at, enqueued_at, last_error, state, ended_at)
+            VALUES ($1, 'noop', 'maintenance', 1, '{\"i\": 1}', $2, now(), 3, 3, 0, $1, now(), now(), 'broke', 'dead', now())")
+            .bind(dead_job).bind(clinic.org).execute(&api.pool).await.expect("a dead job");
+        let (operator, token) = (new_id(), token_of('o'));
+        add_person(&api.pool, clinic.org, operator, "ops", "Operator").await;
+        let scopes = ["jobs:read", "ops:write"];
+        add_token(&api.pool, clinic.org, operator, &token, &scopes, "now() + interval '1 hour'", false).await;
+        let ops = browser(api, &token).await;
+        let staff = browser(api, &clinic.token).await;
+        Self {
+            prescription,
+            reminder,
+            visit,
+            dose_path: api.link(clinic.org, dose, until),
+            visit_path: format!("/p/a/{}", links.visit_token(of, until)),
+            dead_job,
+            ops_form: form_token(&ops, "/staff").await,
+            staff_form: form_token(&staff, "/staff/agenda").await,
+            ops,
+            staff,
+            doctor: api.with(&clinic.token),
+            admin: api.with(&clinic.admin),
+            clinic,
+        }
+    }
+
+    /// A request that leaves the trace of its route.
+    async fn ask(&self, api: &TestApi, rule: &Rule) -> Answer {
+        let (clinic, doctor) = (&self.clinic, &self.doctor);
+        let starts = (now() + TimeDelta::days(9)).format("%Y-%m-%dT%H:00:00Z").to_string();
+        let ends = (now() + TimeDelta::days(9)).format("%Y-%m-%dT%H:30:00Z").to_string();
+        let path = |id: Uuid| rule.path.replace("{id}", &id.to_string());
+        match (rule.method, rule.path) {
+            ("GET", "/v1/patients/{id}" | "/v1/patients/{id}/accesses") => doctor.get(&path(clinic.patient)).await,
+            ("PATCH", "/v1/patients/{id}") => doctor.patch(&path(clinic.patient), &json!({"privacy_level": 1})).await,
+            ("POST", "/v1/prescriptions") => {
+                doctor.post(rule.path, &json!({"patient_id": clinic.patient, "medicine": "Examplomycin"})).await
+            }
+            ("GET", "/v1/prescriptions/{id}") => doctor.get(&path(self.prescription)).await,
+            ("POST", "/v1/prescriptions/{id}/stop") => {
+                // After whatever needs it in force.
+                doctor.post(&path(self.prescription), &json!({})).await
+            }
+            ("POST", "/v1/medication-reminders") => {
+                let (_, again) = clinic.add_reminder(&api.pool).await;
+                let of: Uuid =
+                    sqlx::query_scalar("SELECT prescription_id FROM medication_reminders WHERE reminder_id = $1")
+                        .bind(again)
+                        .fetch_one(&api.pool)
+                        .await
+                        .expect("its prescription");
+                let body = json!({"prescription_id": of, "timing": timing("08:00"), "meaning": "wall_clock"});
+                doctor.post(rule.path, &body).await
+            }
+            ("PATCH", "/v1/medication-reminders/{id}") => {
+                doctor.patch(&path(self.reminder), &json!({"active": false})).await
+            }
+            ("GET", "/v1/medication-reminders/{id}" | "/v1/medication-reminders/{id}/occurrences") => {
+                doctor.get(&path(self.reminder)).await
+            }
+            ("PATCH", "/v1/organization") => self.admin.patch(rule.path, &json!({"address": "Lindenstraße 12"})).await,
+            (method, online) if online.contains("/session") && online.contains("{id}") => {
+                let visit = self.online_visit(api).await;
+                if method == "GET" {
+                    doctor.get(&path(visit)).await
+                } else {
+                    doctor.post(&path(visit), &json!({})).await
+                }
+            }
+            (method, "/p/t/{token}") => {
+                let of = VisitLink { org: OrgId(clinic.org), visit: AppointmentId(self.online_visit(api).await) };
+                let links = Links::new(Secret::new(SECRET_KEY.as_bytes().to_vec()), &api.base);
+                let page = format!("/p/t/{}", links.meeting_token(of, now() + TimeDelta::days(1)));
+                if method == "GET" {
+                    return api.anonymous().get(&page).await;
+                }
+                let form = form_token(&api.anonymous(), &page).await;
+                api.anonymous().post_form(&page, &[("form_token", &form)]).await
+            }
+            (_, talk) if talk.starts_with("/v1/chat-rooms") => {
+                let new = json!({"name": "Ward 2", "participants": [clinic.administrator]});
+                let opened = doctor.post("/v1/chat-rooms", &new).await;
+                if talk == "/v1/chat-rooms" {
+                    return opened;
+                }
+                let id: Uuid = opened.json()["id"].as_str().and_then(|id| id.parse().ok()).expect("an id");
+                let say = format!("/v1/chat-rooms/{id}/messages");
+                let said = doctor.post(&say, &json!({"text": "hello"})).await;
+                match talk.rsplit('/').next() {
+                    Some("messages") => said,
+                    Some("read") => self.admin.post(&path(id), &json!({"seq": 1})).await,
+                    _ => doctor.patch(&path(id), &json!({"closed": true})).await,
+                }
+            }
+            ("POST", step) if STEPS.iter().any(|verb| step.ends_with(verb)) => {
+                let (id, asked) = (new_id(), step.ends_with("decline"));
+                sqlx::query("INSERT INTO appointments (appointment_id, org_id, patient_id, starts_at, ends_at, status, zone, checked_in_at, started_at, created_at, updated_at)
+                    VALUES ($1, $2, $3, now() - interval '1 hour', now(), $4, 'UTC', CASE WHEN $4 = 'checked-in' THEN now() END, CASE WHEN $5 THEN now() END, now(), now())")
+                    .bind(id).bind(clinic.org).bind(clinic.patient)
+                    .bind(match step { _ if asked => "pending", _ if step.ends_with("start") || step.ends_with("complete") => "checked-in", _ => "booked" })
+                    .bind(step.ends_with("complete"))
+                    .execute(&api.pool).await.expect("a visit");
+                doctor.post(&path(id), &json!({})).await
+            }
+            ("POST", join) if join.starts_with("/v1/join-requests") => {
+                let neighbour =
+                    Clinic::add(&api.pool, char::from(b'e' + u8::try_from(join.len() % 15).expect("small"))).await;
+                let account = add_account(&api.pool, &format!("{}@example.org", new_id()), &[neighbour.doctor]).await;
+                sqlx::query("UPDATE people SET email = (SELECT email FROM accounts WHERE account_id = $1) WHERE account_id = $1")
+                    .bind(account).execute(&api.pool).await.expect("an address");
+                let asking = api.with(&neighbour.token);
+                let asked = asking.post("/v1/join-requests", &json!({"organization_id": clinic.org})).await;
+                if join == "/v1/join-requests" {
+                    return asked;
+                }
+                let id = asked.expect_status(201).json()["id"].as_str().and_then(|id| id.parse().ok()).expect("an id");
+                let by = if join.ends_with("withdraw") { &asking } else { &self.admin };
+                by.post(&path(id), &json!({})).await
+            }
+            ("POST", "/v1/appointments") => {
+                let body = json!({"patient_id": clinic.patient, "doctor_id": clinic.doctor, "starts_at": starts, "ends_at": ends});
+                doctor.post(rule.path, &body).await
+            }
+            ("GET", "/v1/appointments/{id}") => doctor.get(&path(self.visit)).await,
+            ("POST", "/v1/appointments/{id}/move") => {
+                let starts = (now() + TimeDelta::days(8)).format("%Y-%m-%dT%H:00:00Z").to_string();
+                let ends = (now() + TimeDelta::days(8)).format("%Y-%m-%dT%H:30:00Z").to_string();
+                doctor.post(&path(self.visit), &json!({"starts_at": starts, "ends_at": ends})).await
+            }
+            ("POST", "/v1/appointments/{id}/confirm") => doctor.post(&path(self.visit), &json!({})).await,
+            ("POST", "/v1/appointments/{id}/cancel") => {
+                let booked: Uuid = sqlx::query_scalar(
+                    "SELECT appointment_id FROM appointments WHERE appointment_id <> $1 AND status = 'booked' LIMIT 1",
+                )
+                .bind(self.visit)
+                .fetch_one(&api.pool)
+                .await
+                .expect("the other visit");
+                doctor.post(&path(booked), &json!({})).await
+            }
+            ("POST", "/v1/exports") => doctor.post(rule.path, &json!({"format": "csv"})).await,
+            ("DELETE", "/v1/exports/{id}") => doctor.delete(&path(self.queued_export(api).await)).await,
+            ("GET", "/staff/patients/{id}" | "/staff/patients/{id}/accesses") => {
+                self.staff.get(&path(clinic.patient)).await
+            }
+            ("GET", "/staff/appointments/{id}") => self.staff.get(&path(self.visit)).await,
+            ("POST", "/staff/patients/{id}/appointments") => {
+                let (doctor, form) = (clinic.doctor.to_string(), self.staff_form.as_str());
+                let day = (now() + TimeDelta::days(20)).format("%Y-%m-%d").to_string();
+                let fields =
+                    [("form_token", form), ("doctor", &doctor), ("day", &day), ("time", "10:00"), ("minutes", "20")];
+                self.staff.post_form(&path(clinic.patient), &fields).await
+            }
+            ("POST", staff) if staff.starts_with("/staff/appointments/{id}/") => {
+                let day = (now() + TimeDelta::days(30)).format("%Y-%m-%d").to_string();
+                let id = self.another_visit(api).await;
+                let fields = [
+                    ("form_token", self.staff_form.as_str()),
+                    ("version", "1"),
+                    ("day", &day),
+                    ("time", "11:00"),
+                    ("minutes", "20"),
+                    ("reason", "clinic"),
+                ];
+                self.staff.post_form(&path(id), &fields).await
+            }
+            ("GET", staff) if staff.starts_with("/staff/") => self.staff.get(staff).await,
+            ("GET", own) if rule.who == Who::Patient => {
+                let email = format!("{}@example.org", new_id());
+                add_account(&api.pool, &email, &[clinic.patient]).await;
+                enter(api, &email).await.get(own).await
+            }
+            ("POST", "/staff/exports") => {
+                let fields = [("form_token", self.staff_form.as_str()), ("format", "csv"), ("column", "status")];
+                self.staff.post_form(rule.path, &fields).await
+            }
+            ("POST", "/staff/exports/{id}/cancel") => {
+                let to = path(self.queued_export(api).await);
+                self.staff.post_form(&to, &[("form_token", &self.staff_form)]).await
+            }
+            ("POST", "/sign-in") => {
+                api.anonymous().post_form(rule.path, &[("token", &clinic.token), ("next", "")]).await
+            }
+            ("POST", "/sign-out") => {
+                let leaving = browser(api, &clinic.token).await;
+                let form = form_token(&leaving, "/staff/agenda").await;
+                leaving.post_form(rule.path, &[("form_token", &form)]).await
+            }
+            ("POST", "/forgot") => api.anonymous().post_form(rule.path, &[("email", "doctor@example.org")]).await,
+            ("POST", "/reset/{token}") => {
+                let account = add_account(&api.pool, "reset@example.org", &[]).await;
+                let link = link_of(api, account, "reset", None).await;
+                send_form(api, &link, "nine ships under a green moon").await
+            }
+            ("POST", "/welcome/{token}") => {
+                let account = add_account(&api.pool, "patient-a@example.org", &[]).await;
+                let link = link_of(api, account, "invitation", Some(clinic.patient)).await;
+                send_form(api, &link, "").await
+            }
+            ("POST", "/oauth/token") => {
+                let program = Program::register(api, clinic.doctor, "ES384", &["system/Patient.rs"]).await;
+                program.ask(api, "system/Patient.rs").await
+            }
+            ("POST", "/sign-in/code") => {
+                let email = format!("{}@example.org", new_id());
+                add_account(&api.pool, &email, &[clinic.doctor]).await;
+                let (_, codes) = switch_on(&enter(api, &email).await).await;
+                send_code(&half(api, &email).await, &codes[0]).await
+            }
+            ("POST", factor) if factor.starts_with("/account/second-factor") => {
+                let email = format!("{}@example.org", new_id());
+                add_account(&api.pool, &email, &[clinic.doctor]).await;
+                let owner = enter(api, &email).await;
+                if !["/account/second-factor", "/account/second-factor/confirm"].contains(&factor) {
+                    let _on = switch_on(&owner).await;
+                }
+                let page = "/account/second-factor";
+                let form = form_token(&owner, page).await;
+                let fields = [("form_token", form.as_str()), ("password", PASSWORD)];
+                if factor.ends_with("/confirm") {
+                    let _begun = owner.post_form(page, &fields).await.expect_status(303);
+                    let shown = owner.get(page).await.expect_status(200).text();
+                    let key = shown.split("<code id=\"key\">").nth(1).and_then(|rest| rest.split('<').next());
+                    let code = code(key.expect("a key"), 0);
+                    return owner.post_form(factor, &[("form_token", &form), ("code", &code)]).await;
+                }
+                owner.post_form(factor, &fields).await
+            }
+            ("POST", account) if account.starts_with("/account/") => {
+                let email = format!("{}@example.org", new_id());
+                add_account(&api.pool, &email, &[clinic.doctor]).await;
+                let owner = enter(api, &email).await;
+                let form = form_token(&owner, "/account").await;
+                let _another = enter(api, &email).await;
+                let (person, new) = (clinic.doctor.to_string(), "nine ships under a green moon");
+                let fields = [
+                    ("form_token", form.as_str()),
+                    ("old", PASSWORD),
+                    ("password", new),
+                    ("again", new),
+                    ("session", "others"),
+                    ("person", &person),
+                ];
+                owner.post_form(rule.path, &fields).await
+            }
+            ("GET", "/p/d/{token}") => api.anonymous().get(&self.dose_path).await,
+            ("GET", "/p/d/{token}/done") => api.anonymous().get(&format!("{}/done", self.dose_path)).await,
+            ("POST", "/p/d/{token}") => {
+                let form = form_token(&api.anonymous(), &self.dose_path).await;
+                api.anonymous().post_form(&self.dose_path, &[("form_token", &form), ("choice", "done")]).await
+            }
+            ("GET", "/p/a/{token}") => api.anonymous().get(&self.visit_path).await,
+            ("POST", "/p/a/{token}") => {
+                let page = api.anonymous().get(&self.visit_path).await.text();
+                let field = |name: &str| {
+                    let value =
+                        page.split(&format!("name=\"{name}\" value=\"")).nth(1).and_then(|rest| rest.split('"').next());
+                    value.unwrap_or_else(|| panic!("no {name} in {page}")).to_owned()
+                };
+                let (form, version) = (field("form_token"), field("version"));
+                let fields = [("form_token", form.as_str()), ("version", version.as_str()), ("choice", "ask")];
+                api.anonymous().post_form(&self.visit_path, &fields).await
+            }
+            ("POST", "/ops/jobs/{id}/{verb}") => {
+                let to = path(self.dead_job).replace("{verb}", "retry");
+                self.ops.post_form(&to, &[("form_token", &self.ops_form)]).await
+            }
+            ("POST", "/ops/queues/{queue}/{verb}") => {
+                self.ops.post_form("/ops/queues/mail/pause", &[("form_token", &self.ops_form)]).await
+            }
+            ("POST", "/ops/schedules/{name}/{verb}") => {
+                sqlx::query("INSERT INTO schedules (name, cron, zone, job_kind, args, decided_until, created_at, updated_at) VALUES ('sample', '0 0 3 * * *', 'UTC', 'noop', '{\"i\": 1}', now(), now(), now())")
+                    .execute(&api.pool).await.expect("a schedule");
+                self.ops.post_form("/ops/schedules/sample/pause", &[("form_token", &self.ops_form)]).await
+            }
+            ("GET", list) if !list.contains('{') => doctor.get(list).await,
+            other => panic!("no sample of {other:?}, which says that it leaves a trace"),
+        }
+    }
+
+    /// A visit of the patient's that nothing was done to.
+    async fn another_visit(&self, api: &TestApi) -> Uuid {
+        let id = new_id();
+        sqlx::query("INSERT INTO appointments (appointment_id, org_id, patient_id, doctor_id, starts_at, ends_at, status, created_at, updated_at)
+            SELECT $1, org_id, patient_id, doctor_id, max(starts_at) + interval '1 day', max(starts_at) + interval '1 day 20 minutes', 'booked', now(), now()
+            FROM appointments WHERE patient_id = $2 AND doctor_id IS NOT NULL GROUP BY org_id, patient_id, doctor_id")
+            .bind(id).bind(self.clinic.patient).execute(&api.pool).await.expect("a visit");
+        id
+    }
+
+    /// An online visit that may be joined now.
+    async fn online_visit(&self, api: &TestApi) -> Uuid {
+        let id = new_id();
+        sqlx::query("UPDATE appointments SET mode = 'in_person', status = 'cancelled', meeting_room = NULL WHERE meeting_room IS NOT NULL")
+            .execute(&api.pool).await.expect("the one before");
+        sqlx::query("UPDATE organizations SET meeting_url_template = 'https://meet.example.org/{room}'")
+            .execute(&api.pool)
+            .await
+            .expect("meetings");
+        sqlx::query("INSERT INTO appointments (appointment_id, org_id, patient_id, doctor_id, starts_at, ends_at, status, mode, meeting_room, zone, created_at, updated_at)
+            VALUES ($1, $2, $3, $4, now() - interval '5 minutes', now() + interval '20 minutes', 'booked', 'virtual', replace($1::text, '-', ''), 'UTC', now(), now())")
+            .bind(id).bind(self.clinic.org).bind(self.clinic.patient).bind(self.clinic.doctor).execute(&api.pool).await.expect("a visit");
+        id
+    }
+
+    /// An export of the doctor's that waits.
+    async fn queued_export(&self, api: &TestApi) -> Uuid {
+        let id = new_id();
+        sqlx::query("INSERT INTO exports (export_id, org_id, asked_by, report, format, spec, job_id, created_at) SELECT $1, org_id, asked_by, report, format, spec, $1, now() FROM exports WHERE state = 'queued' LIMIT 1")
+            .bind(id).execute(&api.pool).await.expect("an export like the first one");
+        id
+    }
+}
+
+#[tokio::test]
+async fn what_is_changed_and_what_is_seen_of_patients_is_on_record() {
+    let files = tempfile::tempdir().expect("a folder");
+    let place = format!("file://{}", files.path().display());
+    let api = TestApi::start_with(Postgres::shared().await, &[("BLOB_URL", &place)]).await;
+    let fixture = Fixture::new(&api).await;
+    // What others need comes before what ends it.
+    let last = ["/v1/prescriptions/{id}/stop", "/v1/appointments/{id}/cancel"];
+    let (early, late): (Vec<Rule>, Vec<Rule>) = RULES.iter().copied().partition(|rule| !last.contains(&rule.path));
+    for rule in early.into_iter().chain(late) {
+        // A file is fetched in the tests of exports, which also ask for this entry.
+        if rule.trace == Trace::Read("export.download") {
+            continue;
+        }
+        let actions: &[&str] = match &rule.trace {
+            Trace::Nothing => continue,
+            Trace::Read(action) => &[*action],
+            Trace::Write(actions) => actions,
+        };
+        let answer = fixture.ask(&api, &rule).await;
+        let about = format!("{} {}: {} {}", rule.method, rule.path, answer.status, answer.text());
+        assert!((200..400).contains(&answer.status), "{about}");
+        let id: Uuid = answer.header("x-request-id").and_then(|id| id.parse().ok()).expect("a request has an id");
+        let noted: Vec<(String, Option<Value>)> =
+            sqlx::query_as("SELECT action, detail FROM audit_entries WHERE request_id = $1")
+                .bind(id)
+                .fetch_all(&api.pool)
+                .await
+                .expect("entries");
+        assert!(noted.iter().any(|(action, _)| actions.contains(&action.as_str())), "{noted:?} of {about}");
+        if let Trace::Read(_) = rule.trace {
+            let [(_, Some(detail))] = noted.as_slice() else { panic!("one entry, not {noted:?}: {about}") };
+            assert!(detail["patients"].as_array().is_some_and(|all| all.len() <= 1), "{detail} of {about}");
+        }
+    }
+}
