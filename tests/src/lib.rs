@@ -4,6 +4,7 @@
 //! their own processes and the SMTP server and the proxies on their own threads, so none of them is slowed by, or ends
 //! with, the runtime of one test.
 
+pub mod big_clinic;
 pub mod databases;
 pub mod fault_proxy;
 pub mod http;

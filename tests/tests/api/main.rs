@@ -6,6 +6,7 @@ mod accounts;
 mod audit_page;
 mod away;
 mod bad_input;
+mod big_clinic;
 mod bodies;
 mod chat;
 mod clients;
