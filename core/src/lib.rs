@@ -21,6 +21,7 @@ pub mod ledger;
 pub mod limits;
 pub mod links;
 pub mod mail;
+pub mod oidc;
 pub mod operate;
 pub mod people;
 pub mod process;

@@ -47,7 +47,8 @@ impl SessionSecret {
         fine.then(|| Self(text.to_owned()))
     }
 
-    pub(crate) fn new(ids: Ids) -> Self {
+    /// A new one.
+    pub fn anew(ids: Ids) -> Self {
         Self(URL_SAFE_NO_PAD.encode(ids.secret()))
     }
 
@@ -99,7 +100,7 @@ pub struct NewSession {
 /// Postgres.
 pub async fn begin(tx: &mut Tx, by: Actor, new: NewSession) -> Result<SessionSecret, DbError> {
     let (id, now): (SessionId, _) = (tx.new_id(), tx.now());
-    let secret = SessionSecret::new(tx.ids());
+    let secret = SessionSecret::anew(tx.ids());
     let NewSession { org, person, source, from } = new;
     let row = NewSessionRow { id, org, person, source, from, idle_seconds: IDLE_SECONDS, expires_at: now + LONGEST };
     sessions::forget_ended(tx.conn(), person, now - KEPT).await?;
@@ -184,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_form_token_belongs_to_one_session_and_gives_it_not_away() {
-        let (one, other) = (SessionSecret::new(Ids), SessionSecret::new(Ids));
+        let (one, other) = (SessionSecret::anew(Ids), SessionSecret::anew(Ids));
         assert!(one.is_form_token(&one.form_token()) && !one.is_form_token(&other.form_token()));
         assert!(!one.is_form_token("") && !one.form_token().contains(one.expose()));
         assert_eq!(SessionSecret::parse(one.expose()), Some(one.clone()));

@@ -8,6 +8,7 @@ pub mod big_clinic;
 pub mod databases;
 pub mod fault_proxy;
 pub mod http;
+pub mod oidc_provider;
 mod own_processes;
 pub mod processes;
 pub mod s3_server;

@@ -16,6 +16,7 @@ mod second_factor;
 pub(crate) mod session;
 mod sign_in;
 mod sign_in_code;
+mod sign_in_oidc;
 mod staff;
 mod visit;
 
@@ -37,6 +38,7 @@ pub(crate) fn router() -> Router<App> {
         .merge(inbox::router())
         .merge(sign_in::router())
         .merge(sign_in_code::router())
+        .merge(sign_in_oidc::router())
         .merge(forgot::router())
         .merge(account_link::router())
         .merge(account::router())

@@ -368,6 +368,8 @@ pub(super) enum Cookie {
     Session,
     /// A right password, whose code is to come.
     Half,
+    /// Somebody who is signing in elsewhere, and will come back.
+    Away,
 }
 
 impl Cookie {
@@ -378,27 +380,38 @@ impl Cookie {
             (Self::Session, false) => "pulsecal",
             (Self::Half, true) => "__Host-pulsecal-half",
             (Self::Half, false) => "pulsecal-half",
+            (Self::Away, true) => "__Host-pulsecal-away",
+            (Self::Away, false) => "pulsecal-away",
         }
     }
 }
 
-/// The secret in a request's cookie.
-pub(super) fn cookie_of(app: &App, headers: &HeaderMap, which: Cookie) -> Option<SessionSecret> {
+/// What a request's cookie holds.
+pub(super) fn raw_cookie<'a>(app: &App, headers: &'a HeaderMap, which: Cookie) -> Option<&'a str> {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    let (_, value) = pairs.find(|(name, _)| *name == which.name(app))?;
-    SessionSecret::parse(value)
+    pairs.find(|(name, _)| *name == which.name(app)).map(|(_, value)| value)
+}
+
+/// The secret in a request's cookie.
+pub(super) fn cookie_of(app: &App, headers: &HeaderMap, which: Cookie) -> Option<SessionSecret> {
+    SessionSecret::parse(raw_cookie(app, headers, which)?)
 }
 
 /// The header that gives the browser a session, or takes it away.
 pub(super) fn set_cookie(app: &App, secret: Option<&SessionSecret>) -> Result<HeaderValue, Problem> {
-    cookie(app, Cookie::Session, secret)
+    cookie(app, Cookie::Session, secret.map(SessionSecret::expose))
 }
 
-/// The header that gives the browser a secret of this sort, or takes it away.
-pub(super) fn cookie(app: &App, which: Cookie, secret: Option<&SessionSecret>) -> Result<HeaderValue, Problem> {
-    let (value, age) = secret.map_or(("", "; Max-Age=0"), |secret| (secret.expose(), ""));
-    let secure = if app.secure { "; Secure" } else { "" };
+/// The header that gives the browser a cookie, or takes it away.
+pub(super) fn cookie(app: &App, which: Cookie, value: Option<&str>) -> Result<HeaderValue, Problem> {
+    let age = match (value, which) {
+        (None, _) => "; Max-Age=0",
+        // Whoever does not come back leaves nothing behind.
+        (Some(_), Cookie::Away) => "; Max-Age=600",
+        (Some(_), _) => "",
+    };
+    let (value, secure) = (value.unwrap_or_default(), if app.secure { "; Secure" } else { "" });
     let cookie = format!("{}={value}; Path=/; HttpOnly; SameSite=Lax{secure}{age}", which.name(app));
     HeaderValue::from_str(&cookie).map_err(|error| Problem::internal(&error.to_string()))
 }

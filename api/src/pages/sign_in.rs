@@ -8,6 +8,7 @@ use axum::{Extension, Router};
 use pulsecal_core::accounts::{self, Attempt, Entered};
 use pulsecal_core::ids::RequestId;
 use pulsecal_core::limits::Limit;
+use pulsecal_core::oidc::Issuer;
 use pulsecal_core::sessions::{self, NewSession, SeenFrom, SessionSecret, Source};
 use pulsecal_core::store::audit::{Actor, Role};
 use pulsecal_core::store::tokens::TokenBearer;
@@ -97,13 +98,16 @@ async fn enter(State(app): State<App>, request: Request) -> Result<Response, Pro
             }
             arrive(&app, &came, before, next).await
         }
-        Ok(Way::Half(half)) => {
-            let mut response = see(&app, "/sign-in/code", next);
-            response.headers_mut().append(header::SET_COOKIE, cookie(&app, Cookie::Half, Some(&half))?);
-            Ok(response)
-        }
+        Ok(Way::Half(half)) => half_way(&app, &half, next),
         Err(why) => form(&app, StatusCode::UNAUTHORIZED, next, Some(why)),
     }
+}
+
+/// To the page that asks for the code.
+pub(super) fn half_way(app: &App, half: &SessionSecret, next: Option<&str>) -> Result<Response, Problem> {
+    let mut response = see(app, "/sign-in/code", next);
+    response.headers_mut().append(header::SET_COOKIE, cookie(app, Cookie::Half, Some(half.expose()))?);
+    Ok(response)
 }
 
 /// Gives the browser its session, and leads to where they wanted to go.
@@ -224,8 +228,12 @@ pub(super) fn go(app: &App, next: Option<&str>, role: Role) -> Response {
 
 fn form(app: &App, status: StatusCode, next: Option<&str>, problem: Option<&str>) -> Result<Response, Problem> {
     let at = |path: &str| format!("{}{path}", app.base_path);
+    let next = next.and_then(local_path);
+    let written: String = url::form_urlencoded::byte_serialize(next.unwrap_or_default().as_bytes()).collect();
     let view = json!({
-        "next": next.and_then(local_path),
+        "next": next,
+        "issuer": app.issuer.as_ref().map(Issuer::name),
+        "elsewhere": at(&format!("/sign-in/oidc?next={written}")),
         "problem": problem,
         "path": at("/sign-in"),
         "forgot": at("/forgot"),

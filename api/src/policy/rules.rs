@@ -12,6 +12,9 @@ const fn rule(method: &'static str, path: &'static str, who: Who, trace: Trace) 
     Rule { method, path, who, trace }
 }
 
+/// The one GET that changes something.
+pub(super) const OIDC_CALLBACK: &str = "/sign-in/oidc/callback";
+
 /// Every route.
 #[rustfmt::skip]
 pub const RULES: &[Rule] = &[
@@ -86,6 +89,9 @@ pub const RULES: &[Rule] = &[
     // Whoever has the cookie of a right password: without it there is nothing to see.
     rule("GET", "/sign-in/code", Anybody, Nothing),
     rule("POST", "/sign-in/code", Anybody, Write(&["session.begun", "second_factor.recovered", "second_factor.refused"])),
+    rule("GET", "/sign-in/oidc", Anybody, Nothing),
+    // Whoever has the cookie that this browser left with. The answer of another server comes by GET.
+    rule("GET", OIDC_CALLBACK, Anybody, Write(&["session.begun", "session.refused", "second_factor.asked", "account.linked"])),
     rule("POST", "/sign-out", Session, Write(&["session.ended"])),
     rule("GET", "/forgot", Anybody, Nothing),
     rule("POST", "/forgot", Anybody, Write(&["account.reset_asked"])),

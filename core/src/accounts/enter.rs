@@ -89,12 +89,22 @@ pub async fn sign_in(ctx: &Context, attempt: Attempt<'_>, make: MakeJob) -> Resu
         accounts::rehash(tx.conn(), account.id, old, new).await?;
     }
     accounts::set_failed(tx.conn(), account.id, 0, None, now).await?;
-    let entered = match second::ask_code(&mut tx, account.id, attempt.request).await? {
-        Some(half) => Entered::Half(half),
-        None => begin_session(&mut tx, account.id, attempt.request, attempt.from).await?,
-    };
+    let entered = begin_or_ask(&mut tx, account.id, attempt.request, attempt.from).await?;
     tx.commit().await?;
     Ok(entered)
+}
+
+/// Begins a session, or a half one if a code is to follow.
+pub(crate) async fn begin_or_ask(
+    tx: &mut Tx,
+    account: AccountId,
+    request: RequestId,
+    from: SeenFrom,
+) -> Result<Entered, DbError> {
+    match second::ask_code(tx, account, request).await? {
+        Some(half) => Ok(Entered::Half(half)),
+        None => begin_session(tx, account, request, from).await,
+    }
 }
 
 /// Begins a session of the person of the account that was used last; all that was asked for was right.

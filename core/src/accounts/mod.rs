@@ -10,6 +10,7 @@ mod password;
 pub mod rules;
 pub mod second;
 
+pub(crate) use enter::begin_or_ask;
 pub use enter::{Attempt, Entered, sign_in};
 pub use link::{Accepted, Invitation, InviteError, Invited, Opened, Renewed, accept, ask_reset, invite, open, renew};
 use manage::owner_is_sure;
@@ -46,12 +47,12 @@ pub enum AccountError {
 }
 
 /// An address as accounts have it: as mail knows it, in lower case. None: it is no address.
-fn normal(address: &str) -> Option<String> {
+pub(crate) fn normal(address: &str) -> Option<String> {
     EmailAddress::parse(address).ok().map(|address| address.expose().to_lowercase())
 }
 
 /// Puts a mail on record and enqueues its job.
-async fn write_mail(
+pub(crate) async fn write_mail(
     tx: &mut Tx,
     account: AccountId,
     kind: AccountMailKind,
@@ -66,7 +67,7 @@ async fn write_mail(
 }
 
 /// Puts on record what was done to an account. An account is the platform's, and so is its entry.
-async fn note(
+pub(crate) async fn note(
     tx: &mut Tx,
     by: Actor,
     action: &'static str,

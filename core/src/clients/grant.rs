@@ -137,7 +137,7 @@ pub async fn authenticate(
     let (row, now) = (clients::find(tx.conn(), id).await?, tx.now());
     tx.commit().await?;
     let Some(row) = row else { return Ok(Err(UNKNOWN)) };
-    let Ok(keys) = KeySet::of(&row.keys) else { return Ok(Err(UNKNOWN)) };
+    let Ok(keys) = KeySet::of(&row.keys, &ALGORITHMS) else { return Ok(Err(UNKNOWN)) };
     let Ok(role) = row.role.parse() else { return Ok(Err(UNKNOWN)) };
     let Ok(claims) = signed.verify::<Claims>(&keys, &ALGORITHMS) else { return Ok(Err(UNKNOWN)) };
     let until = match check(&claims, id, request.client, audience, now) {

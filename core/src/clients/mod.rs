@@ -52,7 +52,7 @@ pub async fn register(
     keys: &Value,
     label: &str,
 ) -> Result<ClientId, RegisterError> {
-    let _usable = KeySet::of(keys)?;
+    let _usable = KeySet::of(keys, &ALGORITHMS)?;
     if scopes.names().is_empty() {
         return Err(RegisterError::NoScope);
     }
@@ -81,7 +81,7 @@ pub async fn list(tx: &mut Tx, org: OrgId) -> Result<Vec<ClientLine>, DbError> {
 /// # Errors
 /// [`RegisterError`].
 pub async fn set_keys(tx: &mut Tx, by: Actor, client: ClientId, keys: &Value) -> Result<bool, RegisterError> {
-    let _usable = KeySet::of(keys)?;
+    let _usable = KeySet::of(keys, &ALGORITHMS)?;
     let Some(org) = clients::set_keys(tx.conn(), client, keys).await? else { return Ok(false) };
     note(tx, by, org, "client.keys_changed", client, None).await?;
     Ok(true)

@@ -61,6 +61,11 @@ impl<'a> Signed<'a> {
         serde_json::from_slice(&self.claims).ok()
     }
 
+    /// Which key it says that it is signed by.
+    pub fn key_id(&self) -> Option<&str> {
+        self.header.kid.as_deref()
+    }
+
     /// What it claims, if one of the keys signed it by one of these algorithms.
     ///
     /// # Errors
@@ -83,6 +88,8 @@ mod tests {
     use ring::signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
     use serde_json::{Value, json};
 
+    const OURS: [Algorithm; 2] = [Algorithm::Rs384, Algorithm::Es384];
+
     struct Signer(EcdsaKeyPair);
 
     impl Signer {
@@ -96,7 +103,8 @@ mod tests {
         fn keys(&self, id: &str) -> KeySet {
             let point = self.0.public_key().as_ref();
             let [x, y] = [&point[1..49], &point[49..]].map(|half| URL_SAFE_NO_PAD.encode(half));
-            KeySet::of(&json!({"keys": [{"kty": "EC", "crv": "P-384", "kid": id, "x": x, "y": y}]})).expect("a set")
+            KeySet::of(&json!({"keys": [{"kty": "EC", "crv": "P-384", "kid": id, "x": x, "y": y}]}), &OURS)
+                .expect("a set")
         }
 
         fn sign(&self, header: &Value, claims: &str) -> String {
@@ -109,7 +117,7 @@ mod tests {
     }
 
     fn verify(token: &str, keys: &KeySet) -> Result<Value, NotSigned> {
-        Signed::parse(token)?.verify(keys, &[Algorithm::Rs384, Algorithm::Es384])
+        Signed::parse(token)?.verify(keys, &OURS)
     }
 
     #[test]

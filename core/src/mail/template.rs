@@ -62,6 +62,7 @@ pub(super) const SOURCES: &[(&str, &str)] = &embedded![
     "pages/account.html",
     "pages/memberships.html",
     "pages/sign_in_code.html",
+    "pages/sign_in_oidc.html",
     "pages/second_factor.html",
     "pages/recovery_codes.html",
     "pages/staff_exports.html",

@@ -29,11 +29,13 @@ pub enum AccountMailKind {
     RecoveryCodeUsed,
     /// Wrong codes were tried after the right password, and for a while none is tried any more.
     CodesLocked,
+    /// Somebody signed in at an issuer of OpenID Connect for the first time.
+    Linked,
 }
 
 impl AccountMailKind {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Invitation,
         Self::Reset,
         Self::Locked,
@@ -42,6 +44,7 @@ impl AccountMailKind {
         Self::SecondFactorOff,
         Self::RecoveryCodeUsed,
         Self::CodesLocked,
+        Self::Linked,
     ];
 
     /// Its name. Never changes.
@@ -55,6 +58,7 @@ impl AccountMailKind {
             Self::SecondFactorOff => "second_factor_off",
             Self::RecoveryCodeUsed => "recovery_code_used",
             Self::CodesLocked => "codes_locked",
+            Self::Linked => "linked",
         }
     }
 
@@ -68,7 +72,8 @@ impl AccountMailKind {
             | Self::SecondFactorOn
             | Self::SecondFactorOff
             | Self::RecoveryCodeUsed
-            | Self::CodesLocked => TimeDelta::days(1),
+            | Self::CodesLocked
+            | Self::Linked => TimeDelta::days(1),
         }
     }
 

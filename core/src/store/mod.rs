@@ -17,6 +17,7 @@ pub mod feed;
 pub mod finish;
 pub mod history;
 pub mod idempotency;
+pub mod identities;
 pub mod import;
 pub mod jobs;
 pub mod joins;

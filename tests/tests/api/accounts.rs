@@ -343,7 +343,14 @@ async fn sessions_are_listed_and_ended_and_another_password_ends_them_all() {
 #[tokio::test]
 async fn within_an_organization_nothing_is_seen_of_accounts() {
     let api = TestApi::start().await;
-    for table in ["accounts", "account_mails", "account_factors", "account_recovery_codes", "half_sessions"] {
+    for table in [
+        "accounts",
+        "account_mails",
+        "account_factors",
+        "account_recovery_codes",
+        "half_sessions",
+        "account_identities",
+    ] {
         let may: bool = sqlx::query_scalar("SELECT has_any_column_privilege('pulsecal_app', $1, 'SELECT, INSERT, UPDATE') OR has_table_privilege('pulsecal_app', $1, 'DELETE')")
             .bind(table)
             .fetch_one(&api.pool)

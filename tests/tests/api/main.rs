@@ -14,6 +14,7 @@ mod idempotency;
 mod joining;
 mod limits;
 mod links;
+mod oidc;
 mod ops_pages;
 mod organization;
 mod people;

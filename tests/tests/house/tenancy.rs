@@ -22,6 +22,7 @@ const OF_NO_ORGANIZATION: &[&str] = &[
     "account_factors",
     "account_recovery_codes",
     "half_sessions",
+    "account_identities",
 ];
 
 async fn database() -> (TestDatabase, PgPool) {

@@ -30,7 +30,7 @@ pub(in crate::accounts) async fn ask_code(
     if !second_factors::is_on(tx.conn(), account).await? {
         return Ok(None);
     }
-    let (secret, now) = (SessionSecret::new(tx.ids()), tx.now());
+    let (secret, now) = (SessionSecret::anew(tx.ids()), tx.now());
     second_factors::insert_half(tx.conn(), account, &secret.hash(), now, now + HALF).await?;
     note(tx, Actor::Account { id: account, request }, "second_factor.asked", account, "success").await?;
     Ok(Some(secret))

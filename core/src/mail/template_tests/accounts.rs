@@ -22,6 +22,7 @@ fn each_says_what_happened_and_where_to_go_in_both_parts() {
         ("second_factor_off", "were switched off", false),
         ("recovery_code_used", "with one of its recovery codes", false),
         ("codes_locked", "wrong codes were tried", false),
+        ("linked", "by way of another provider", false),
     ] {
         let mail = mail(kind);
         assert_accessible(kind, &mail.html);
@@ -35,7 +36,7 @@ fn each_says_what_happened_and_where_to_go_in_both_parts() {
     }
     subjects.sort();
     subjects.dedup();
-    assert_eq!(subjects.len(), 8, "{subjects:?}");
+    assert_eq!(subjects.len(), 9, "{subjects:?}");
 }
 
 #[test]

@@ -379,6 +379,10 @@ async fn what_is_changed_and_what_is_seen_of_patients_is_on_record() {
         if rule.trace == Trace::Read("export.download") {
             continue;
         }
+        // Needs another server: the tests of `oidc` ask for its entries.
+        if rule.path == "/sign-in/oidc/callback" {
+            continue;
+        }
         let actions: &[&str] = match &rule.trace {
             Trace::Nothing => continue,
             Trace::Read(action) => &[*action],

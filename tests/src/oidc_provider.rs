@@ -1,0 +1,116 @@
+//! npm's `oidc-provider`, a certified OpenID Connect provider, with one client and people that tests name.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::own_processes::ports::ReservedPort;
+use crate::processes::Process;
+
+const FILES: [(&str, &str); 3] = [
+    ("package.json", include_str!("../provider/package.json")),
+    ("package-lock.json", include_str!("../provider/package-lock.json")),
+    ("provider.mjs", include_str!("../provider/provider.mjs")),
+];
+
+/// A provider, which may be started anew at the same place.
+pub struct OidcProvider {
+    home: PathBuf,
+    folder: tempfile::TempDir,
+    port: ReservedPort,
+    redirect: String,
+    process: Process,
+}
+
+impl OidcProvider {
+    /// Starts one, installed from npm by its lock file, once; none: it cannot be had here (`./dev test` gets node where there is none).
+    ///
+    /// # Panics
+    /// If it is there and does not start.
+    pub async fn start(redirect: &str) -> Option<Self> {
+        static INSTALLED: OnceLock<Option<PathBuf>> = OnceLock::new();
+        let installing = tokio::task::spawn_blocking(|| INSTALLED.get_or_init(installed).clone());
+        let home = installing.await.expect("looked for")?;
+        let (folder, port) = (tempfile::tempdir().expect("a folder"), ReservedPort::take());
+        let file = folder.path().join("now.json");
+        std::fs::write(&file, "{}").expect("written");
+        let process = spawn(&home, port.number(), redirect, &file).await;
+        Some(Self { home, folder, port, redirect: redirect.to_owned(), process })
+    }
+
+    /// Its address.
+    pub fn issuer(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port.number())
+    }
+
+    /// Who signs in from now on, and what is said of their address.
+    ///
+    /// # Panics
+    /// If it cannot be told.
+    pub fn somebody(&self, sub: &str, email: &str, verified: bool) {
+        self.tell(&json!({"account": sub, "claims": {"email": email, "email_verified": verified}}));
+    }
+
+    /// Nobody signs in from now on.
+    ///
+    /// # Panics
+    /// If it cannot be told.
+    pub fn nobody(&self) {
+        self.tell(&json!({"claims": {}}));
+    }
+
+    fn tell(&self, now: &Value) {
+        std::fs::write(self.folder.path().join("now.json"), now.to_string()).expect("written");
+    }
+
+    /// Stops it.
+    pub fn stop(&self) {
+        self.process.kill9();
+    }
+
+    /// Starts it anew at the same place, with another key.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub async fn start_anew(&mut self) {
+        self.stop();
+        self.process =
+            spawn(&self.home, self.port.number(), &self.redirect, &self.folder.path().join("now.json")).await;
+    }
+}
+
+async fn spawn(home: &Path, port: u16, redirect: &str, file: &Path) -> Process {
+    let mut command = Command::new("node");
+    command.current_dir(home).arg("provider.mjs").arg(port.to_string()).arg(redirect).arg(file);
+    let process = Process::spawn_command("oidc-provider", command);
+    process.wait_line("provider: ready", Duration::from_secs(30)).await;
+    process
+}
+
+fn installed() -> Option<PathBuf> {
+    let built = std::env::current_exe().expect("the test knows its own file");
+    let target = built.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists() || folder.ends_with("target"))?;
+    let home = target.join("tools").join("oidc-provider");
+    let same = |(name, text): &(&str, &str)| std::fs::read_to_string(home.join(name)).is_ok_and(|there| there == *text);
+    let done = home.join("node_modules/.package-lock.json");
+    if FILES.iter().all(same) && done.exists() {
+        return Some(home);
+    }
+    // It gets its name only when it is whole.
+    std::fs::create_dir_all(target.join("tools")).expect("a folder");
+    let part = tempfile::tempdir_in(target.join("tools")).expect("a folder");
+    for (name, text) in FILES {
+        std::fs::write(part.path().join(name), text).expect("written");
+    }
+    let install = ["ci", "--ignore-scripts", "--no-audit", "--no-fund"];
+    if !Command::new("npm").args(install).current_dir(&part).status().is_ok_and(|done| done.success()) {
+        return None;
+    }
+    let _older = std::fs::remove_dir_all(&home);
+    // Another run may have been faster, which is as good.
+    let _placed = std::fs::rename(part.path(), &home);
+    done.exists().then_some(home)
+}
