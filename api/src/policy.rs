@@ -67,7 +67,7 @@ pub struct Rule {
 }
 
 /// What who cares for patients may do.
-const CARE: [TokenScope; 15] = [
+const CARE: [TokenScope; 16] = [
     PatientsRead,
     PatientsWrite,
     PrescriptionsRead,
@@ -83,13 +83,34 @@ const CARE: [TokenScope; 15] = [
     OrganizationRead,
     ChatRead,
     ChatWrite,
+    ContactsRead,
 ];
 
 /// What doctors may do besides.
 const DOCTOR: [TokenScope; CARE.len() + 2] = and(CARE, [JoinsAsk, AuditRead]);
 
+/// What is done at the desk, besides care: whom to call, who pays. Who cares for patients needs to know of contacts only.
+const DESK: [TokenScope; 5] = [ContactsWrite, InsuranceRead, InsuranceWrite, PaymentsRead, PaymentsWrite];
+
 /// What administrators of an organization may do: all of it, since they may be doctors, and what is the organization's to decide.
-const ADMIN: [TokenScope; CARE.len() + 4] = and(CARE, [JoinsAsk, JoinsDecide, OrganizationWrite, AuditRead]);
+const ADMIN: [TokenScope; CARE.len() + DESK.len() + 4] =
+    and(and::<_, _, { CARE.len() + DESK.len() }>(CARE, DESK), [JoinsAsk, JoinsDecide, OrganizationWrite, AuditRead]);
+
+/// What who receives patients may do.
+const RECEPTION: [TokenScope; DESK.len() + 9] = and(
+    DESK,
+    [
+        PatientsRead,
+        PatientsWrite,
+        AppointmentsRead,
+        AppointmentsWrite,
+        MessagesRead,
+        OrganizationRead,
+        ChatRead,
+        ChatWrite,
+        ContactsRead,
+    ],
+);
 
 const fn and<const A: usize, const B: usize, const N: usize>(
     some: [TokenScope; A],
@@ -110,16 +131,7 @@ pub fn ceiling(role: Role) -> &'static [TokenScope] {
         Role::Doctor => &DOCTOR,
         Role::Nurse => &CARE,
         Role::Admin => &ADMIN,
-        Role::Receptionist => &[
-            PatientsRead,
-            PatientsWrite,
-            AppointmentsRead,
-            AppointmentsWrite,
-            MessagesRead,
-            OrganizationRead,
-            ChatRead,
-            ChatWrite,
-        ],
+        Role::Receptionist => &RECEPTION,
         Role::Ops => &[MessagesRead, JobsRead, OpsWrite],
         // Patients have their pages; the API is for staff and the systems of a clinic.
         _ => &[],

@@ -82,6 +82,14 @@ id! {
     RoomId,
     /// A program that gets tokens by its keys.
     ClientId,
+    /// Whom to call when something happens to a patient.
+    ContactId,
+    /// A patient's insurance policy.
+    InsuranceId,
+    /// A payment.
+    PaymentId,
+    /// A refund of a payment, or of a part of it.
+    RefundId,
 }
 
 /// Makes ids. Version 7 (RFC 9562 §5.7): they sort by the time they were made.

@@ -9,6 +9,7 @@ pub mod clients;
 pub mod clinic;
 pub mod clock;
 pub mod config;
+pub mod contacts;
 pub mod context;
 pub mod doses;
 pub mod exports;

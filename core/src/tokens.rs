@@ -62,11 +62,23 @@ pub enum TokenScope {
     ChatWrite,
     /// See who saw what is a patient's.
     AuditRead,
+    /// Read emergency contacts.
+    ContactsRead,
+    /// Add, change and remove emergency contacts, and put their consent on record.
+    ContactsWrite,
+    /// Read insurance policies.
+    InsuranceRead,
+    /// Add, change and end insurance policies.
+    InsuranceWrite,
+    /// Read payments.
+    PaymentsRead,
+    /// Ask for payments, complete and refund them.
+    PaymentsWrite,
 }
 
 impl TokenScope {
     /// Every scope.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 26] = [
         Self::PatientsRead,
         Self::PatientsWrite,
         Self::PrescriptionsRead,
@@ -87,6 +99,12 @@ impl TokenScope {
         Self::ChatRead,
         Self::ChatWrite,
         Self::AuditRead,
+        Self::ContactsRead,
+        Self::ContactsWrite,
+        Self::InsuranceRead,
+        Self::InsuranceWrite,
+        Self::PaymentsRead,
+        Self::PaymentsWrite,
     ];
 
     /// Its name, as in `patients:read`.
@@ -112,6 +130,12 @@ impl TokenScope {
             Self::ChatRead => "chat:read",
             Self::ChatWrite => "chat:write",
             Self::AuditRead => "audit:read",
+            Self::ContactsRead => "contacts:read",
+            Self::ContactsWrite => "contacts:write",
+            Self::InsuranceRead => "insurance:read",
+            Self::InsuranceWrite => "insurance:write",
+            Self::PaymentsRead => "payments:read",
+            Self::PaymentsWrite => "payments:write",
         }
     }
 }

@@ -15,7 +15,7 @@ pub struct BigClinic {
     pub patients: i32,
 }
 
-/// Ids that are known without asking: `sort` 1 doctors, 2 patients, 3 visits ahead, 4 prescriptions, 5 reminders.
+/// Ids that are known without asking: `sort` 1 doctors, 2 patients, 3 visits ahead, 4 prescriptions, 5 reminders, 6 emergency contacts.
 fn id(sort: u16, i: i32) -> Uuid {
     let i = u64::try_from(i).expect("a number of a row");
     let base = Uuid::from_fields(0x0197_a000, sort, 0x7000, &[0x80, 0, 0, 0, 0, 0, 0, 0]).as_u128();
@@ -62,6 +62,11 @@ impl BigClinic {
         id(4, i)
     }
 
+    /// The first emergency contact of patient `i`.
+    pub fn contact(self, i: i32) -> Uuid {
+        id(6, 2 * i)
+    }
+
     /// Its reminder.
     pub fn reminder(self, i: i32) -> Uuid {
         id(5, i)
@@ -69,7 +74,7 @@ impl BigClinic {
 }
 
 /// `$1` the organization, `$2` patients, `$3` doctors; each statement names all three, so that they can be bound alike.
-const LOAD: [&str; 10] = [
+const LOAD: [&str; 11] = [
     "INSERT INTO organizations (org_id, name, zone, created_at, updated_at) SELECT $1, 'Large clinic', 'Europe/Berlin', now(), now() WHERE $2::int > 0 AND $3::int > 0",
     "INSERT INTO people (person_id, org_id, role, given_name, family_name, created_at, updated_at)
      SELECT uuid('0197a000-0001-7000-8000-' || lpad(to_hex(i), 12, '0')), $1, 'doctor', 'Dr', 'Doctor-' || i, now(), now() FROM generate_series(0, $3 - 1) i WHERE $2::int > 0",
@@ -96,6 +101,10 @@ const LOAD: [&str; 10] = [
        uuid('0197a000-0002-7000-8000-' || lpad(to_hex(i), 12, '0')),
        '{\"kind\": \"times_of_day\", \"times\": [\"08:00:00\"], \"days\": {\"every\": \"day\"}, \"start\": \"2026-01-01\", \"end\": null}', 'wall_clock', now(), now()
      FROM generate_series(0, $2 - 1) i WHERE $3::int > 0",
+    // Two emergency contacts each.
+    "INSERT INTO emergency_contacts (contact_id, org_id, patient_id, name, relationship, phone, is_primary, created_at, updated_at)
+     SELECT uuid('0197a000-0006-7000-8000-' || lpad(to_hex(i), 12, '0')), $1, uuid('0197a000-0002-7000-8000-' || lpad(to_hex(i / 2), 12, '0')), 'Contact-' || i, 'spouse',
+       '+49 30 5550100', i % 2 = 0, now(), now() FROM generate_series(0, 2 * $2 - 1) i WHERE $3::int > 0",
     // Four doses each: two that were taken, two to come.
     "INSERT INTO dose_occurrences (occurrence_id, org_id, reminder_id, patient_id, slot, due_at, zone, state, ladder_at, next_at, settled_at, updated_at)
      SELECT gen_random_uuid(), $1, uuid('0197a000-0005-7000-8000-' || lpad(to_hex(i), 12, '0')), uuid('0197a000-0002-7000-8000-' || lpad(to_hex(i), 12, '0')),

@@ -12,4 +12,5 @@ pub(crate) const DOSE: &str = "0197a000-0000-7000-8000-000000000009";
 pub(crate) const ORGANIZATION: &str = "0197a000-0000-7000-8000-000000000010";
 pub(crate) const JOIN_REQUEST: &str = "0197a000-0000-7000-8000-000000000011";
 pub(crate) const ROOM: &str = "0197a000-0000-7000-8000-000000000012";
+pub(crate) const CONTACT: &str = "0197a000-0000-7000-8000-000000000035";
 pub(crate) const BEFORE: &str = "2026-11-20T10:15:30.123456Z";

@@ -299,6 +299,7 @@ fn an_id(path: &str) -> Object {
         Some("medication-reminders") => examples::REMINDER,
         Some("appointments") => examples::APPOINTMENT,
         Some("exports") => examples::EXPORT,
+        Some("emergency-contacts") => examples::CONTACT,
         _ => examples::JOB,
     };
     let mut id = kinds::id().about("The id.");

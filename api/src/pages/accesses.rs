@@ -113,6 +113,12 @@ fn did(action: &str) -> String {
         "appointment.list" | "appointment.read" => "looked at visits",
         "message.list" => "looked at what was sent",
         "access.list" => "looked at who saw what",
+        "contact.list" | "contact.read" => "looked at emergency contacts",
+        "contact.added" => "added an emergency contact",
+        "contact.changed" => "changed an emergency contact",
+        "contact.removed" => "removed an emergency contact",
+        "contact.consent_given" => "put the consent of an emergency contact on record",
+        "contact.consent_withdrawn" => "put on record that an emergency contact withdrew consent",
         other => return other.replace(['.', '_'], " "),
     };
     words.to_owned()

@@ -3,6 +3,7 @@
 mod accesses;
 mod appointments;
 mod chat;
+mod contacts;
 mod exports;
 pub(crate) mod files;
 mod jobs;
@@ -35,6 +36,7 @@ pub(crate) fn v1() -> Router<App> {
     Router::new()
         .merge(patients::router())
         .merge(accesses::router())
+        .merge(contacts::router())
         .merge(prescriptions::router())
         .merge(reminders::router())
         .merge(occurrences::router())
@@ -52,6 +54,7 @@ pub(crate) fn contract() -> Vec<Operation> {
     let parts = [
         patients::contract(),
         accesses::contract(),
+        contacts::contract(),
         prescriptions::contract(),
         reminders::contract(),
         occurrences::contract(),

@@ -8,6 +8,7 @@ pub mod backups;
 pub mod chat;
 pub mod clients;
 pub mod console;
+pub mod contacts;
 pub mod control;
 mod db;
 pub mod doses;

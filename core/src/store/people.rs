@@ -168,6 +168,19 @@ pub async fn save_patient(conn: &mut PgConnection, patient: &mut Patient, now: D
     Ok(())
 }
 
+/// Locks a patient until the transaction ends, for what belongs to them: it is added one after the other. False: there is no such
+/// patient here.
+///
+/// # Errors
+/// Postgres.
+pub async fn lock_patient(conn: &mut PgConnection, id: PersonId) -> Result<bool, DbError> {
+    let found = sqlx::query_scalar!(
+        r#"SELECT 1 AS "one!" FROM people WHERE person_id = $1 AND role = 'patient' FOR NO KEY UPDATE"#,
+        id.0
+    );
+    Ok(found.fetch_optional(conn).await?.is_some())
+}
+
 /// The role of a person, of those that the transaction sees.
 ///
 /// # Errors

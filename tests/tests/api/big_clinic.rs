@@ -15,7 +15,8 @@ use crate::support::{LIMIT, TestApi, add_token, token_of};
 
 const PATIENTS: i32 = 100_000;
 /// The tables that grow with the patients.
-const BIG: [&str; 7] = [
+const BIG: [&str; 8] = [
+    "emergency_contacts",
     "people",
     "appointments",
     "prescriptions",
@@ -116,6 +117,8 @@ async fn at_a_clinic_of_a_hundred_thousand_patients_no_request_scans_a_big_table
         v1(&format!("appointments?patient={patient}")),
         v1(&format!("appointments?{span}&status=booked")),
         v1(&format!("appointments/{visit}")),
+        v1(&format!("patients/{patient}/emergency-contacts")),
+        v1(&format!("emergency-contacts/{}", clinic.contact(4711))),
         v1("prescriptions"),
         v1(&format!("prescriptions?patient={patient}")),
         v1(&format!("prescriptions/{}", clinic.prescription(4711))),

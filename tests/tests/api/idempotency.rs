@@ -160,6 +160,15 @@ async fn every_write_takes_a_key() {
     }
     let patient = format!("/v1/patients/{}", clinic.patient);
     twice("PATCH", patient, json!({"privacy_level": 1})).await;
+    let new = json!({"name": "Jonas", "relationship": "spouse", "phone": "+49 30 5550123"});
+    let of_patient = format!("/v1/patients/{}/emergency-contacts", clinic.patient);
+    let contact = format!("/v1/emergency-contacts/{}", id(&twice("POST", of_patient, new).await));
+    twice("PATCH", contact.clone(), json!({"primary": true})).await;
+    twice("POST", format!("{contact}/consent"), json!({"given_by": "contact"})).await;
+    for verb in ["withdraw-consent", "remove"] {
+        twice("POST", format!("{contact}/{verb}"), json!({})).await;
+    }
+    assert_eq!(api.count("SELECT version::bigint FROM emergency_contacts").await, 5);
     let body = json!({"prescription_id": prescription, "timing": timing("08:00"), "meaning": "wall_clock"});
     twice("POST", "/v1/medication-reminders".to_owned(), body).await;
     twice("PATCH", format!("/v1/medication-reminders/{reminder}"), json!({"active": false})).await;

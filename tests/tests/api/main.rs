@@ -10,6 +10,7 @@ mod big_clinic;
 mod bodies;
 mod chat;
 mod clients;
+mod contacts;
 mod idempotency;
 mod joining;
 mod limits;

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 pub const LIMIT: Duration = Duration::from_secs(20);
 pub const SECRET_KEY: &str = "0123456789abcdef0123456789abcdef";
-pub const ALL_SCOPES: [&str; 19] = [
+pub const ALL_SCOPES: [&str; 25] = [
     "patients:read",
     "patients:write",
     "prescriptions:read",
@@ -37,6 +37,12 @@ pub const ALL_SCOPES: [&str; 19] = [
     "joins:decide",
     "chat:read",
     "chat:write",
+    "contacts:read",
+    "contacts:write",
+    "insurance:read",
+    "insurance:write",
+    "payments:read",
+    "payments:write",
 ];
 
 /// A running API with its database.

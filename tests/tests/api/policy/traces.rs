@@ -86,6 +86,7 @@ impl Fixture {
         match (rule.method, rule.path) {
             ("GET", "/v1/patients/{id}" | "/v1/patients/{id}/accesses") => doctor.get(&path(clinic.patient)).await,
             ("PATCH", "/v1/patients/{id}") => doctor.patch(&path(clinic.patient), &json!({"privacy_level": 1})).await,
+            (_, contacts) if contacts.contains("emergency-contacts") => self.contact(contacts, rule.method).await,
             ("POST", "/v1/prescriptions") => {
                 doctor.post(rule.path, &json!({"patient_id": clinic.patient, "medicine": "Examplomycin"})).await
             }
@@ -328,6 +329,30 @@ impl Fixture {
             }
             ("GET", list) if !list.contains('{') => doctor.get(list).await,
             other => panic!("no sample of {other:?}, which says that it leaves a trace"),
+        }
+    }
+
+    /// Something about a contact of the patient's.
+    async fn contact(&self, route: &str, method: &str) -> Answer {
+        let of_patient = format!("/v1/patients/{}/emergency-contacts", self.clinic.patient);
+        if method == "GET" && route.contains("patients") {
+            return self.doctor.get(&of_patient).await;
+        }
+        let mut new = json!({"name": "Jonas", "relationship": "spouse", "phone": "+49 30 5550123"});
+        if route.ends_with("withdraw-consent") {
+            new["consent_given_by"] = json!("contact");
+        }
+        let added = self.admin.post(&of_patient, &new).await.expect_status(201);
+        if route.contains("patients") {
+            return added;
+        }
+        let id = added.json()["id"].as_str().expect("an id").to_owned();
+        let path = route.replace("{id}", &id);
+        let body = if route.ends_with("/consent") { json!({"given_by": "patient"}) } else { json!({}) };
+        match method {
+            "GET" => self.doctor.get(&path).await,
+            "PATCH" => self.admin.patch(&path, &json!({"primary": true})).await,
+            _ => self.admin.post(&path, &body).await,
         }
     }
 
