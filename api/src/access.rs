@@ -9,7 +9,7 @@ use pulsecal_core::ids::{OrgId, PersonId, RequestId, TokenId};
 use pulsecal_core::links::LinkError;
 use pulsecal_core::store::audit::{self, Actor, Entry, Role, UnknownRole};
 use pulsecal_core::store::idempotency::PersonsKey;
-use pulsecal_core::store::{Scope, Tx, tokens};
+use pulsecal_core::store::{Scope, Tx};
 use pulsecal_core::tokens::{Scopes, TokenHash, TokenScope};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -73,12 +73,7 @@ impl FromRequestParts<App> for Tenant {
             .and_then(|(_, secret)| TokenHash::of(secret.trim_matches(' ')));
         let found = match hash {
             None => None,
-            Some(hash) => {
-                // No organization yet: this transaction sees no rows but through the function that finds tokens.
-                let mut tx = app.ctx.begin(Scope::Orgs(&[])).await?;
-                let now = tx.now();
-                tokens::find(tx.conn(), &hash, now).await?
-            }
+            Some(hash) => app.ctx.db.find_token(&hash).await?,
         };
         let Some(bearer) = found else {
             let from = address_of(&parts.extensions, &parts.headers);

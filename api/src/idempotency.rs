@@ -120,10 +120,7 @@ async fn give_back(app: &App, of: &PersonsKey, request: RequestId) -> Result<(),
 impl Keyed {
     /// Claims the key for this request, or says why it is not to be done.
     pub(crate) async fn claim(&self, app: &App, of: PersonsKey, request: RequestId) -> Result<(), NotDone> {
-        let mut tx = app.ctx.begin(Scope::Org(of.org)).await?;
-        let now = tx.now();
-        let claim = idempotency::claim(tx.conn(), &of, &self.request_hash, request, now, now - STALE).await?;
-        tx.commit().await?;
+        let claim = app.ctx.db.claim_key(&of, &self.request_hash, request, STALE).await?;
         match claim {
             Claim::Mine => {
                 // Set once: a request is claimed for once.

@@ -47,7 +47,7 @@ pub(crate) async fn by_address(State(app): State<App>, mut request: Request, nex
         return next.run(request).await;
     }
     let from = address_of(request.extensions(), request.headers());
-    let turn = app.limits.take(app.rates.address, &from.to_string()).await;
+    let turn = app.limits.take_of_many(app.rates.address, &from.to_string()).await;
     let callers = CallersTurn::default();
     request.extensions_mut().insert(callers.clone());
     let mut response = if turn.allowed { next.run(request).await } else { refused(&turn).into_response() };
@@ -64,7 +64,7 @@ pub(crate) async fn by_address(State(app): State<App>, mut request: Request, nex
 
 /// Takes a turn of a caller: a token or a session, by its id.
 pub(crate) async fn by_caller(app: &App, extensions: &Extensions, id: &str) -> Result<(), Problem> {
-    let turn = app.limits.take(app.rates.caller, id).await;
+    let turn = app.limits.take_of_many(app.rates.caller, id).await;
     if let Some(shown) = extensions.get::<CallersTurn>() {
         // Set once: a request has one caller.
         let _first = shown.0.set(turn);

@@ -165,29 +165,37 @@ impl Belt {
         Ok(())
     }
 
-    /// Takes a turn of [`crate::limits`], if there is one: whether there was, and how long it takes from now until all are there again.
-    /// The clock is Redis's own, so that all processes agree.
+    /// Takes so many turns of [`crate::limits`], or one if there are fewer: how many it took, and how long it takes from now until
+    /// all are there again. The clock is Redis's own, so that all processes agree.
     ///
     /// # Errors
     /// Redis.
-    pub async fn take_turn(&self, key: &str, every: Duration, window: Duration) -> Result<(bool, Duration), BeltError> {
+    pub async fn take_turns(
+        &self,
+        key: &str,
+        every: Duration,
+        window: Duration,
+        turns: u32,
+    ) -> Result<(u32, Duration), BeltError> {
         static SCRIPT: std::sync::LazyLock<redis::Script> = std::sync::LazyLock::new(|| {
             redis::Script::new(
                 "local t = redis.call('TIME')
                  local now = t[1] * 1000000 + t[2]
                  local full = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now)
-                 local next = full + tonumber(ARGV[1])
-                 if next - now > tonumber(ARGV[2]) then return {0, full - now} end
+                 local every, window, turns = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+                 if full + turns * every - now > window then turns = 1 end
+                 local next = full + turns * every
+                 if next - now > window then return {0, full - now} end
                  redis.call('SET', KEYS[1], string.format('%d', next), 'PX', math.ceil((next - now) / 1000))
-                 return {1, next - now}",
+                 return {turns, next - now}",
             )
         });
         let mut connection = self.connection().await?;
         let mut call = SCRIPT.key(key);
-        call.arg(micros(every)).arg(micros(window));
-        let answer: Result<(i64, u64), _> = call.invoke_async(&mut connection).await;
+        call.arg(micros(every)).arg(micros(window)).arg(turns);
+        let answer: Result<(u32, u64), _> = call.invoke_async(&mut connection).await;
         match answer {
-            Ok((allowed, used)) => Ok((allowed == 1, Duration::from_micros(used))),
+            Ok((taken, used)) => Ok((taken, Duration::from_micros(used))),
             Err(error) => {
                 self.forget().await;
                 Err(error.into())

@@ -10,9 +10,9 @@ use pulsecal_core::ids::RequestId;
 use pulsecal_core::limits::Limit;
 use pulsecal_core::oidc::Issuer;
 use pulsecal_core::sessions::{self, NewSession, SeenFrom, SessionSecret, Source};
+use pulsecal_core::store::Scope;
 use pulsecal_core::store::audit::{Actor, Role};
 use pulsecal_core::store::tokens::TokenBearer;
-use pulsecal_core::store::{Scope, tokens};
 use pulsecal_core::tokens::TokenHash;
 use pulsecal_jobs::AccountMail;
 use serde_json::json;
@@ -171,11 +171,7 @@ async fn by_token(
 ) -> Result<Result<Way, &'static str>, Problem> {
     let mut found = None;
     if let Some(hash) = TokenHash::of(token) {
-        // No organization yet: this transaction sees no rows but through the function that finds tokens.
-        let mut tx = app.ctx.begin(Scope::Orgs(&[])).await?;
-        let now = tx.now();
-        found = tokens::find(tx.conn(), &hash, now).await?;
-        tx.commit().await?;
+        found = app.ctx.db.find_token(&hash).await?;
     }
     // Pages are for people: a client's token opens none.
     let role_of =

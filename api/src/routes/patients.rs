@@ -154,8 +154,7 @@ async fn list(tenant: Tenant, State(app): State<App>, mut params: Params) -> Res
 
 async fn one(tenant: Tenant, State(app): State<App>, Id(id): Id<PersonId>) -> Result<Response, Problem> {
     let mut tx = tenant.look(&app).await?;
-    let row = people::patient(tx.conn(), id).await?.ok_or_else(missing)?;
-    let mut identifiers = people::identifiers(tx.conn(), tenant.org(), "person", &[id.0]).await?;
+    let (row, mut identifiers) = people::patient_with_identifiers(tx.conn(), id).await?.ok_or_else(missing)?;
     tenant.saw(&app, tx, "person", id.0, id).await?;
     Ok(versioned(row.version, &Shown::of(row, &mut identifiers)))
 }

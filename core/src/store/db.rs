@@ -3,16 +3,19 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{PgConnection, Postgres};
 
 use crate::belt::Belt;
 use crate::clock::Clock;
-use crate::ids::{Ids, JobId, OrgId};
+use crate::ids::{Ids, JobId, OrgId, RequestId};
 use crate::ledger::{Enqueued, Job, JobError, NewJob, Priority, Queue};
 use crate::store::export_rows::{self, Snapshot};
+use crate::store::idempotency::{self, Claim, PersonsKey};
 use crate::store::jobs;
+use crate::store::tokens::{self, TokenBearer};
+use crate::tokens::TokenHash;
 
 /// What can go wrong with Postgres.
 pub type DbError = sqlx::Error;
@@ -48,6 +51,25 @@ pub enum Scope<'a> {
 /// tables were when it was made: the hot ones grow a thousandfold within a minute.
 const BY_KEYS: &str =
     "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off";
+
+/// Asks on a pooled connection without a transaction around it; as [`begin`] does, it tries again where connections were stale.
+macro_rules! alone {
+    ($db:expr, $conn:ident, $now:ident => $ask:expr) => {{
+        let mut tries = $db.app.size().max(1);
+        loop {
+            let mut pooled = $db.app.acquire().await?;
+            let ($conn, $now) = (&mut *pooled, $db.clock.now());
+            match $ask.await {
+                Err(error) if tries > 0 && may_be_stale(&error) => {
+                    // Not back into the pool.
+                    drop(pooled.detach());
+                    tries -= 1;
+                }
+                other => break other,
+            }
+        }
+    }};
+}
 
 /// Postgres, as a process sees it.
 #[derive(Clone, Debug)]
@@ -124,6 +146,31 @@ impl Db {
         Ok(Tx { inner: tx, now: self.clock.now(), belt: self.belt.clone(), ids: self.ids, due: Vec::new() })
     }
 
+    /// Who holds this token; none: it is unknown, expired or revoked, or the person is no longer active. Every request begins with
+    /// it: so it is one statement that is a transaction of its own, and sees no rows but through the function that finds tokens.
+    ///
+    /// # Errors
+    /// Postgres is away.
+    pub async fn find_token(&self, hash: &TokenHash) -> Result<Option<TokenBearer>, DbError> {
+        alone!(self, conn, now => tokens::find(conn, hash, now))
+    }
+
+    /// Claims a key for a request, before anything of it is done; as [`Db::find_token`] one statement alone, and its commit does not
+    /// wait for the disk: that of the write does, for both. One that was claimed before `stale` and never answered belongs to a
+    /// request that is no more.
+    ///
+    /// # Errors
+    /// Postgres is away.
+    pub async fn claim_key(
+        &self,
+        of: &PersonsKey,
+        request_hash: &[u8; 32],
+        request: RequestId,
+        stale: TimeDelta,
+    ) -> Result<Claim, DbError> {
+        alone!(self, conn, now => idempotency::claim(conn, of, request_hash, request, now, now - stale))
+    }
+
     /// One moment of an organization's rows, for as long as it is held. Its connection is its own; no statement on it takes
     /// longer than `longest`.
     ///
@@ -157,13 +204,18 @@ fn listed(orgs: &[OrgId]) -> String {
     orgs.iter().map(|org| org.to_string()).collect::<Vec<_>>().join(",")
 }
 
+/// Whether an error may say no more than that a pooled connection broke while it was idle.
+fn may_be_stale(error: &DbError) -> bool {
+    matches!(error, DbError::Io(_) | DbError::Database(_) | DbError::Protocol(_))
+}
+
 /// Begins with `sql`. A pooled connection that broke while idle (a restart of Postgres) is told apart from a server that
 /// is away by trying again: each failure removes one broken connection from the pool.
 async fn begin(pool: &PgPool, sql: String) -> Result<sqlx::Transaction<'static, Postgres>, DbError> {
     let mut tries = pool.size().max(1);
     loop {
         match pool.begin_with(sqlx::AssertSqlSafe(sql.clone())).await {
-            Err(DbError::Io(_) | DbError::Database(_) | DbError::Protocol(_)) if tries > 0 => tries -= 1,
+            Err(error) if tries > 0 && may_be_stale(&error) => tries -= 1,
             other => return other,
         }
     }

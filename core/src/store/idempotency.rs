@@ -45,7 +45,7 @@ pub enum Claim {
     Answered(Answer),
 }
 
-/// Claims a key for a request. One that was claimed before `stale` and never answered belongs to a request that is no more.
+/// Claims a key for a request, in a transaction of its own: the function says whose rows it sees. One that was claimed before `stale` and never answered belongs to a request that is no more.
 ///
 /// # Errors
 /// Postgres.
@@ -57,12 +57,8 @@ pub async fn claim(
     now: DateTime<Utc>,
     stale: DateTime<Utc>,
 ) -> Result<Claim, DbError> {
-    let claimed = sqlx::query!(
-        "INSERT INTO idempotency_keys AS k (org_id, person_id, key, request_hash, request_id, claimed_at) VALUES ($1, $2, $3, $4, $5, $6)
-         ON CONFLICT (org_id, person_id, key) DO UPDATE
-         SET request_hash = excluded.request_hash, request_id = excluded.request_id, claimed_at = excluded.claimed_at,
-           status = NULL, headers = NULL, body = NULL
-         WHERE k.claimed_at < $8 OR (k.status IS NULL AND k.claimed_at < $7 AND k.request_hash = excluded.request_hash)",
+    let said = sqlx::query!(
+        r#"SELECT mine AS "mine!", of_hash, status, headers, body FROM claim_key($1, $2, $3, $4, $5, $6, $7, $8)"#,
         of.org.0,
         of.person.0,
         of.key,
@@ -72,27 +68,16 @@ pub async fn claim(
         stale,
         now - KEPT
     )
-    .execute(&mut *conn)
+    .fetch_one(conn)
     .await?;
-    if claimed.rows_affected() == 1 {
-        return Ok(Claim::Mine);
-    }
-    let found = sqlx::query!(
-        "SELECT request_hash, status, headers, body FROM idempotency_keys WHERE org_id = $1 AND person_id = $2 AND key = $3",
-        of.org.0,
-        of.person.0,
-        of.key
-    )
-    .fetch_optional(conn)
-    .await?;
-    Ok(match found {
-        Some(row) if row.request_hash != request_hash.as_slice() => Claim::Other,
-        Some(row) => match (row.status, row.headers, row.body) {
+    Ok(match (said.mine, said.of_hash) {
+        (true, _) => Claim::Mine,
+        (false, Some(of_hash)) if of_hash != request_hash.as_slice() => Claim::Other,
+        (false, _) => match (said.status, said.headers, said.body) {
             (Some(status), Some(headers), Some(body)) => Claim::Answered(Answer { status, headers, body }),
+            // Also where it was given back at this moment.
             _ => Claim::Busy,
         },
-        // Given back between the two statements.
-        None => Claim::Busy,
     })
 }
 

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::PgConnection;
+use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::ids::{OrgId, PersonId};
@@ -123,6 +124,49 @@ pub async fn patient(conn: &mut PgConnection, id: PersonId) -> Result<Option<Pat
     )
     .fetch_optional(conn)
     .await
+}
+
+/// One patient with the identifiers, in one statement.
+///
+/// # Errors
+/// Postgres.
+pub async fn patient_with_identifiers(
+    conn: &mut PgConnection,
+    id: PersonId,
+) -> Result<Option<(Patient, Vec<IdentifierRow>)>, DbError> {
+    let row = sqlx::query!(
+        r#"SELECT given_name, family_name, birth_date, email, email_verified_at, phone, zone, locale, privacy_level, medicine_opt_in_at,
+             active, deceased, created_at, updated_at, version,
+             (SELECT json_agg(json_build_array(i.system, i.value) ORDER BY i.system, i.value) FROM identifiers i
+              WHERE i.org_id = p.org_id AND i.subject_type = 'person' AND i.subject_id = p.person_id) AS "identifiers: Json<Vec<(String, String)>>"
+           FROM people p WHERE person_id = $1 AND role = 'patient'"#,
+        id.0
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| {
+        let known = row.identifiers.map(|Json(known)| known).unwrap_or_default();
+        let known = known.into_iter().map(|(system, value)| IdentifierRow { subject: id.0, system, value }).collect();
+        let patient = Patient {
+            id,
+            given_name: row.given_name,
+            family_name: row.family_name,
+            birth_date: row.birth_date,
+            email: row.email,
+            email_verified_at: row.email_verified_at,
+            phone: row.phone,
+            zone: row.zone,
+            locale: row.locale,
+            privacy_level: row.privacy_level,
+            medicine_opt_in_at: row.medicine_opt_in_at,
+            active: row.active,
+            deceased: row.deceased,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            version: row.version,
+        };
+        (patient, known)
+    }))
 }
 
 /// One patient, locked until the transaction ends.

@@ -144,6 +144,9 @@ pub async fn list(
     after: Option<(DateTime<Utc>, Uuid)>,
     limit: i64,
 ) -> Result<Vec<Visit>, DbError> {
+    if let (Some(doctor), None) = (filter.doctor, filter.patient) {
+        return of_doctor(conn, org, doctor, filter, after, limit).await;
+    }
     select_visits!(
         "WHERE a.org_id = $1 AND ($2::timestamptz IS NULL OR a.starts_at >= $2) AND ($3::timestamptz IS NULL OR a.starts_at < $3)
            AND ($4::uuid IS NULL OR a.doctor_id = $4) AND ($5::uuid IS NULL OR a.patient_id = $5) AND ($6::text IS NULL OR a.status = $6)
@@ -157,6 +160,36 @@ pub async fn list(
         filter.status,
         after.map(|(at, _)| at),
         after.map(|(_, id)| id),
+        limit
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// [`list`] for the agenda of a doctor, which is asked for most: without conditions that may be left out, Postgres keeps its plan.
+async fn of_doctor(
+    conn: &mut PgConnection,
+    org: OrgId,
+    doctor: PersonId,
+    filter: VisitFilter,
+    after: Option<(DateTime<Utc>, Uuid)>,
+    limit: i64,
+) -> Result<Vec<Visit>, DbError> {
+    // All visits lie within these years.
+    let from = filter.from.unwrap_or(DateTime::UNIX_EPOCH - TimeDelta::days(70 * 366));
+    let (after, after_id) = after.unwrap_or((from - TimeDelta::seconds(1), Uuid::nil()));
+    let to = filter.to.unwrap_or(DateTime::UNIX_EPOCH + TimeDelta::days(8030 * 366));
+    select_visits!(
+        "WHERE a.org_id = $1 AND a.doctor_id = $2 AND a.starts_at >= $3 AND (a.starts_at, a.appointment_id) > ($4, $5) AND a.starts_at < $6
+           AND ($7::text IS NULL OR a.status = $7)
+         ORDER BY a.starts_at, a.appointment_id LIMIT $8",
+        org.0,
+        doctor.0,
+        from.max(after),
+        after,
+        after_id,
+        to,
+        filter.status,
         limit
     )
     .fetch_all(conn)
@@ -179,19 +212,38 @@ pub async fn lock_doctor(conn: &mut PgConnection, org: OrgId, doctor: PersonId) 
     Ok(found.unwrap_or(false))
 }
 
-/// Whether there is such a patient here, active and alive.
+/// Who is to meet.
+#[derive(Clone, Copy, Debug)]
+pub struct BothFit {
+    /// There is such a patient here, active and alive.
+    pub patient: bool,
+    /// There is such a doctor here, active and alive.
+    pub doctor: bool,
+}
+
+/// As [`lock_doctor`], and whether there is such a patient, who then stays until the transaction ends.
 ///
 /// # Errors
 /// Postgres.
-pub async fn is_patient(conn: &mut PgConnection, org: OrgId, patient: PersonId) -> Result<bool, DbError> {
-    let found = sqlx::query_scalar!(
-        r#"SELECT active AND NOT deceased AS "fit!" FROM people WHERE person_id = $1 AND org_id = $2 AND role = 'patient' FOR KEY SHARE"#,
+pub async fn lock_both(
+    conn: &mut PgConnection,
+    org: OrgId,
+    patient: PersonId,
+    doctor: PersonId,
+) -> Result<BothFit, DbError> {
+    sqlx::query_as!(
+        BothFit,
+        r#"WITH patient AS (
+             SELECT active AND NOT deceased AS fit FROM people WHERE person_id = $2 AND org_id = $1 AND role = 'patient' FOR KEY SHARE),
+           doctor AS (
+             SELECT active AND NOT deceased AS fit FROM people WHERE person_id = $3 AND org_id = $1 AND role = 'doctor' FOR NO KEY UPDATE)
+           SELECT coalesce((SELECT fit FROM patient), false) AS "patient!", coalesce((SELECT fit FROM doctor), false) AS "doctor!""#,
+        org.0,
         patient.0,
-        org.0
+        doctor.0
     )
-    .fetch_optional(conn)
-    .await?;
-    Ok(found.unwrap_or(false))
+    .fetch_one(conn)
+    .await
 }
 
 /// Whether the database refused because the doctor is booked at that time.

@@ -171,10 +171,11 @@ pub async fn book(ctx: &Context, org: OrgId, new: Booking, job: MakeJob) -> Resu
     let now = tx.now();
     let rules = organizations::rules(tx.conn(), org).await?;
     check_times(new.starts_at, new.ends_at, now, &rules.visits)?;
-    if !visits::is_patient(tx.conn(), org, new.patient).await? {
+    let fit = visits::lock_both(tx.conn(), org, new.patient, new.doctor).await?;
+    if !fit.patient {
         return Err(VisitError::NoPatient);
     }
-    if !visits::lock_doctor(tx.conn(), org, new.doctor).await? {
+    if !fit.doctor {
         return Err(VisitError::NoDoctor);
     }
     let zone = new.zone.unwrap_or(rules.hours.zone).name().to_owned();

@@ -3,6 +3,7 @@
 
 pub mod bed;
 pub mod heavy;
+pub mod load;
 pub mod options;
 pub mod report;
 pub mod sink;
