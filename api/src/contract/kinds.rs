@@ -16,6 +16,12 @@ pub(crate) fn text(most: usize) -> Object {
     string().min_length(Some(1)).max_length(Some(most)).pattern(Some(pattern)).build()
 }
 
+/// One line of text, with a visible character; a name of somebody or something.
+pub(crate) fn line(most: usize) -> Object {
+    let pattern = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$";
+    string().min_length(Some(1)).max_length(Some(most)).pattern(Some(pattern)).build()
+}
+
 /// Text of `most` characters at most, which may be empty but not blank.
 pub(crate) fn text_or_empty(most: usize) -> Object {
     string().max_length(Some(most)).pattern(Some(r"^([^\u0000]*[^\s\u0000][^\u0000]*)?$")).build()

@@ -32,6 +32,7 @@ pub const RULES: &[Rule] = &[
     rule("GET", "/.well-known/smart-configuration", Anybody, Nothing),
 
     rule("GET", "/v1/patients", Token(PatientsRead), Read("patient.list")),
+    rule("POST", "/v1/patients", Token(PatientsWrite), Write(&["patient.registered"])),
     rule("GET", "/v1/patients/{id}", Token(PatientsRead), Read("patient.read")),
     rule("PATCH", "/v1/patients/{id}", Token(PatientsWrite), Write(&["patient.changed"])),
     rule("GET", "/v1/patients/{id}/accesses", Token(AuditRead), Read("access.list")),

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use pulsecal_core::fhir::IdentifierFilter;
 use pulsecal_core::ids::PersonId;
 use pulsecal_core::mail::EmailAddress;
@@ -32,20 +32,26 @@ const MOST_PRIVACY: i16 = 3;
 /// The form of language tags, as the contract has it; [`is_language_tag`] checks it.
 const LANGUAGE_TAG: &str = "^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$";
 
+mod register;
+
+/// The longest name, in characters.
+const NAME: usize = 100;
+/// The longest telephone number.
+const PHONE: usize = 40;
+/// Nobody who is alive was born before.
+const FIRST_YEAR: i32 = 1880;
+
 /// The routes.
 pub(super) fn router() -> Router<App> {
-    Router::new().route("/patients", get(list)).route("/patients/{id}", get(one).patch(change))
+    Router::new().route("/patients", get(list).post(register::register)).route("/patients/{id}", get(one).patch(change))
 }
 
 /// What the contract says of them.
 pub(super) fn contract() -> Vec<Operation> {
     let identifier = kinds::like("^.+$", LONGEST, "https://clinic.example.org/mrn|4711");
-    let change = Body::new("PatientChange", json!({"zone": "Europe/Berlin", "privacy_level": 1}))
-        .optional("zone", kinds::zone(), "Where the patient is; null: as the organization.")
-        .optional("locale", kinds::like(LANGUAGE_TAG, 35, "pt-BR"), "The language of mail.")
-        .optional("email", kinds::email(), "Another address is not verified yet.")
-        .set("privacy_level", kinds::number(0..=MOST_PRIVACY.into()), "How much mail may say; 3 names the medicine.")
-        .set("medicine_opt_in", kinds::flag(), "The patient wants the medicine named.")
+    let change = details(Body::new("PatientChange", json!({"zone": "Europe/Berlin", "privacy_level": 1})))
+        .set("given_name", kinds::line(NAME), "Given name.")
+        .set("family_name", kinds::line(NAME), "Family name.")
         .set("active", kinds::flag(), "Is treated here.")
         .set("deceased", kinds::flag(), "Has died: nothing is sent any more.");
     vec![
@@ -53,6 +59,7 @@ pub(super) fn contract() -> Vec<Operation> {
             .query("identifier", identifier.about("`system|value`, `|value`, `value` or `system|`."))
             .query("name", kinds::text(LONGEST).about("A part of the name."))
             .lists::<Shown>("A page of patients, by id.", example()),
+        register::operation(),
         Operation::new("GET", "/v1/patients/{id}", "Shows a patient").shows_version::<Shown>("The patient.", example()),
         Operation::new("PATCH", "/v1/patients/{id}", "Changes a patient")
             .detail("A field that is left out stays as it is. Where zone or state change, doses are planned anew.")
@@ -60,6 +67,17 @@ pub(super) fn contract() -> Vec<Operation> {
             .body(change)
             .shows_version::<Shown>("The patient as it is now.", example()),
     ]
+}
+
+/// What is said of a patient beside the name.
+fn details(body: Body) -> Body {
+    body.optional("birth_date", kinds::day(), "Day of birth.")
+        .optional("zone", kinds::zone(), "Where the patient is; null: as the organization.")
+        .optional("locale", kinds::like(LANGUAGE_TAG, 35, "pt-BR"), "The language of mail.")
+        .optional("email", kinds::email(), "Another address is not verified yet.")
+        .optional("phone", kinds::text(PHONE), "Telephone number.")
+        .set("privacy_level", kinds::number(0..=MOST_PRIVACY.into()), "How much mail may say; 3 names the medicine.")
+        .set("medicine_opt_in", kinds::flag(), "The patient wants the medicine named.")
 }
 
 fn example() -> Value {
@@ -161,6 +179,10 @@ async fn one(tenant: Tenant, State(app): State<App>, Id(id): Id<PersonId>) -> Re
 
 /// What a change may hold; none: stays as it is.
 struct Change {
+    given_name: Option<String>,
+    family_name: Option<String>,
+    birth_date: Option<Option<NaiveDate>>,
+    phone: Option<Option<String>>,
     zone: Option<Option<Zone>>,
     locale: Option<Option<String>>,
     email: Option<Option<EmailAddress>>,
@@ -171,7 +193,24 @@ struct Change {
 }
 
 impl Change {
-    fn read(mut fields: Fields) -> Result<Self, Problem> {
+    fn read(mut fields: Fields, now: DateTime<Utc>) -> Result<Self, Problem> {
+        let mut name = |name: &'static str| {
+            let text = fields.set::<String>(name);
+            fields.check_length(name, text.as_deref(), NAME);
+            if text.iter().any(|text| text.chars().any(char::is_control)) {
+                fields.wrong(name, "must be one line of text");
+            }
+            text.map(|text| text.trim().to_owned())
+        };
+        let (given_name, family_name) = (name("given_name"), name("family_name"));
+        let birth_date = fields.change::<NaiveDate>("birth_date");
+        // A day is over somewhere on earth before it is here.
+        let born = |day: &NaiveDate| day.year() >= FIRST_YEAR && *day <= now.date_naive() + chrono::Days::new(1);
+        if birth_date.iter().flatten().any(|day| !born(day)) {
+            fields.wrong("birth_date", format!("must be a day since {FIRST_YEAR}, and not to come"));
+        }
+        let phone = fields.change::<String>("phone");
+        fields.check_length("phone", phone.as_ref().and_then(|phone| phone.as_deref()), PHONE);
         let zone = fields.change::<Zone>("zone");
         let locale = fields.change::<String>("locale");
         if locale.iter().flatten().any(|locale| !is_language_tag(locale)) {
@@ -187,6 +226,10 @@ impl Change {
             fields.wrong("privacy_level", format!("must be 0 to {MOST_PRIVACY}"));
         }
         let change = Self {
+            given_name,
+            family_name,
+            birth_date,
+            phone,
             zone,
             locale,
             email,
@@ -202,6 +245,16 @@ impl Change {
     /// Applies it, and says which fields are other than before.
     fn apply(self, row: &mut Patient, now: DateTime<Utc>) -> Result<Vec<&'static str>, Problem> {
         let before = row.clone();
+        if let Some(name) = self.given_name {
+            row.given_name = name;
+        }
+        if let Some(name) = self.family_name {
+            row.family_name = name;
+        }
+        row.birth_date = self.birth_date.unwrap_or(row.birth_date);
+        if let Some(phone) = self.phone {
+            row.phone = phone;
+        }
         if let Some(zone) = self.zone {
             row.zone = zone.map(|zone| zone.name().to_owned());
         }
@@ -232,6 +285,10 @@ impl Change {
         row.active = self.active.unwrap_or(row.active);
         row.deceased = self.deceased.unwrap_or(row.deceased);
         let changed = [
+            ("given_name", row.given_name != before.given_name),
+            ("family_name", row.family_name != before.family_name),
+            ("birth_date", row.birth_date != before.birth_date),
+            ("phone", row.phone != before.phone),
             ("zone", row.zone != before.zone),
             ("locale", row.locale != before.locale),
             ("email", row.email != before.email),
@@ -262,7 +319,7 @@ async fn change(
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let version = if_match(&headers)?;
-    let change = Change::read(body.fields()?)?;
+    let change = Change::read(body.fields()?, app.ctx.clock.now())?;
     let mut tx = by.begin(&app).await?;
     let now = tx.now();
     let mut row = people::patient_to_change(tx.conn(), id).await?.ok_or_else(missing)?;

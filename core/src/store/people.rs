@@ -193,7 +193,8 @@ pub async fn patient_to_change(conn: &mut PgConnection, id: PersonId) -> Result<
 pub async fn save_patient(conn: &mut PgConnection, patient: &mut Patient, now: DateTime<Utc>) -> Result<(), DbError> {
     patient.version = sqlx::query_scalar!(
         "UPDATE people SET email = $2, email_verified_at = $3, zone = $4, locale = $5, privacy_level = $6, medicine_opt_in_at = $7,
-           active = $8, deceased = $9, updated_at = $10, version = version + 1
+           active = $8, deceased = $9, updated_at = $10, given_name = $11, family_name = $12, birth_date = $13, phone = $14,
+           version = version + 1
          WHERE person_id = $1 RETURNING version",
         patient.id.0,
         patient.email,
@@ -204,11 +205,60 @@ pub async fn save_patient(conn: &mut PgConnection, patient: &mut Patient, now: D
         patient.medicine_opt_in_at,
         patient.active,
         patient.deceased,
-        now
+        now,
+        patient.given_name,
+        patient.family_name,
+        patient.birth_date,
+        patient.phone
     )
     .fetch_one(conn)
     .await?;
     patient.updated_at = now;
+    Ok(())
+}
+
+/// A patient of the same names and the same birth date; the oldest of them.
+///
+/// # Errors
+/// Postgres.
+pub async fn namesake(conn: &mut PgConnection, org: OrgId, of: &Patient) -> Result<Option<PersonId>, DbError> {
+    sqlx::query_scalar!(
+        r#"SELECT person_id AS "id: PersonId" FROM people
+           WHERE org_id = $1 AND role = 'patient' AND family_name = $2 AND given_name = $3 AND birth_date IS NOT DISTINCT FROM $4
+           ORDER BY created_at, person_id LIMIT 1"#,
+        org.0,
+        of.family_name,
+        of.given_name,
+        of.birth_date
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Stores a new patient.
+///
+/// # Errors
+/// Postgres.
+pub async fn register(conn: &mut PgConnection, org: OrgId, p: &Patient) -> Result<(), DbError> {
+    sqlx::query!(
+        "INSERT INTO people (person_id, org_id, role, given_name, family_name, birth_date, email, phone, zone, locale, privacy_level,
+           medicine_opt_in_at, created_at, updated_at)
+         VALUES ($1, $2, 'patient', $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12)",
+        p.id.0,
+        org.0,
+        p.given_name,
+        p.family_name,
+        p.birth_date,
+        p.email,
+        p.phone,
+        p.zone,
+        p.locale,
+        p.privacy_level,
+        p.medicine_opt_in_at,
+        p.created_at
+    )
+    .execute(conn)
+    .await?;
     Ok(())
 }
 

@@ -18,6 +18,7 @@ mod links;
 mod oidc;
 mod ops_pages;
 mod organization;
+mod patients;
 mod people;
 mod policy;
 mod reference;

@@ -86,6 +86,12 @@ impl Fixture {
         match (rule.method, rule.path) {
             ("GET", "/v1/patients/{id}" | "/v1/patients/{id}/accesses") => doctor.get(&path(clinic.patient)).await,
             ("PATCH", "/v1/patients/{id}") => doctor.patch(&path(clinic.patient), &json!({"privacy_level": 1})).await,
+            ("POST", "/v1/patients") => {
+                let answer = doctor.post(rule.path, &json!({"given_name": "Elena", "family_name": "Sommer"})).await;
+                // The lists below are of one patient.
+                sqlx::query("DELETE FROM people WHERE family_name = 'Sommer'").execute(&api.pool).await.expect("gone");
+                answer
+            }
             (_, contacts) if contacts.contains("emergency-contacts") => self.contact(contacts, rule.method).await,
             ("POST", "/v1/prescriptions") => {
                 doctor.post(rule.path, &json!({"patient_id": clinic.patient, "medicine": "Examplomycin"})).await
