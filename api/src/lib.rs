@@ -18,7 +18,6 @@ mod params;
 pub mod policy;
 mod problem;
 mod process;
-mod records;
 mod routes;
 
 pub use process::run;

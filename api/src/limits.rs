@@ -18,6 +18,8 @@ pub(crate) const SIGN_IN: Limit = Limit { name: "sign-in", burst: 10, every: Dur
 /// Tries to sign in with an e-mail address, whether it has an account or not, until one is good; and tries of who is signed in to
 /// change a password.
 pub(crate) const ACCOUNT: Limit = Limit { name: "account", burst: 10, every: Duration::from_secs(60) };
+/// Accounts that may be asked for from an address.
+pub(crate) const SIGN_UP: Limit = Limit { name: "sign-up", burst: 20, every: Duration::from_secs(60) };
 /// Links to set another password that may be asked for from an address …
 pub(crate) const FORGOT: Limit = Limit { name: "forgot", burst: 20, every: Duration::from_secs(60) };
 /// … and that are mailed to one.

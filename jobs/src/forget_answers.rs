@@ -1,10 +1,11 @@
-//! Forgets what writes with an `Idempotency-Key` were answered, a day later: the answers hold what the API shows of people.
+//! Forgets what is of no use any more: what writes with an `Idempotency-Key` were answered, a day later, since the answers hold what the
+//! API shows of people; who signed up and did not prove the address; who was signed in without a place.
 
 use std::time::Duration;
 
 use pulsecal_core::context::RunContext;
 use pulsecal_core::ledger::{Backoff, Job, JobResult, Policy, Priority, Queue, Verdict};
-use pulsecal_core::store::{Scope, idempotency};
+use pulsecal_core::store::{Scope, idempotency, lobby, sign_ups};
 use serde::{Deserialize, Serialize};
 
 /// Nothing to say: it takes what is due.
@@ -34,8 +35,10 @@ impl Job for ForgetAnswers {
         let mut tx = ctx.begin(Scope::Platform).await?;
         let now = tx.now();
         let gone = idempotency::forget(tx.conn(), now, BATCH).await?;
+        let lapsed = sign_ups::forget_lapsed(tx.conn(), now, BATCH).await?;
+        let over = lobby::forget_over(tx.conn(), now, BATCH).await?;
         tx.commit().await?;
-        let more = gone == BATCH.unsigned_abs();
+        let more = gone.max(lapsed).max(over) == BATCH.unsigned_abs();
         Ok(if more { Verdict::Snooze(Duration::from_secs(1)) } else { Verdict::Done })
     }
 }

@@ -9,6 +9,7 @@ mod dose;
 mod exports;
 mod forgot;
 mod inbox;
+mod lobby;
 mod meeting;
 mod ops;
 mod patient;
@@ -17,6 +18,7 @@ pub(crate) mod session;
 mod sign_in;
 mod sign_in_code;
 mod sign_in_oidc;
+mod sign_up;
 mod staff;
 mod visit;
 
@@ -39,6 +41,8 @@ pub(crate) fn router() -> Router<App> {
         .merge(sign_in::router())
         .merge(sign_in_code::router())
         .merge(sign_in_oidc::router())
+        .merge(sign_up::router())
+        .merge(lobby::router())
         .merge(forgot::router())
         .merge(account_link::router())
         .merge(account::router())

@@ -370,6 +370,8 @@ pub(super) enum Cookie {
     Half,
     /// Somebody who is signing in elsewhere, and will come back.
     Away,
+    /// Somebody whose account has no place yet.
+    Lobby,
 }
 
 impl Cookie {
@@ -382,6 +384,8 @@ impl Cookie {
             (Self::Half, false) => "pulsecal-half",
             (Self::Away, true) => "__Host-pulsecal-away",
             (Self::Away, false) => "pulsecal-away",
+            (Self::Lobby, true) => "__Host-pulsecal-lobby",
+            (Self::Lobby, false) => "pulsecal-lobby",
         }
     }
 }

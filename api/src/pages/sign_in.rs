@@ -28,9 +28,9 @@ use crate::params::Params;
 use crate::policy::is_staff;
 use crate::problem::Problem;
 
-/// What is said to who has an account and no place.
+/// What is said to who has a role that this release does not know.
 pub(super) const NOBODY: &str =
-    "Your account belongs to no clinic at this time. Please ask your clinic for an invitation.";
+    "Your account cannot be used at this time. Please tell whoever runs PulseCal at your clinic.";
 
 /// `/sign-in` and `/sign-out`.
 pub(super) fn router() -> Router<App> {
@@ -63,6 +63,8 @@ enum Way {
     In(Came),
     /// A code is to follow.
     Half(SessionSecret),
+    /// They have no place.
+    Lobby(SessionSecret),
 }
 
 async fn enter(State(app): State<App>, request: Request) -> Result<Response, Problem> {
@@ -99,6 +101,12 @@ async fn enter(State(app): State<App>, request: Request) -> Result<Response, Pro
             arrive(&app, &came, before, next).await
         }
         Ok(Way::Half(half)) => half_way(&app, &half, next),
+        Ok(Way::Lobby(secret)) => {
+            for (limit, who) in &turns {
+                app.limits.give_back(*limit, who).await;
+            }
+            wait_in_lobby(&app, &secret, before).await
+        }
         Err(why) => form(&app, StatusCode::UNAUTHORIZED, next, Some(why)),
     }
 }
@@ -107,6 +115,22 @@ async fn enter(State(app): State<App>, request: Request) -> Result<Response, Pro
 pub(super) fn half_way(app: &App, half: &SessionSecret, next: Option<&str>) -> Result<Response, Problem> {
     let mut response = see(app, "/sign-in/code", next);
     response.headers_mut().append(header::SET_COOKIE, cookie(app, Cookie::Half, Some(half.expose()))?);
+    Ok(response)
+}
+
+/// To the page of who has no place yet.
+pub(super) async fn wait_in_lobby(
+    app: &App,
+    secret: &SessionSecret,
+    before: Option<SignedIn>,
+) -> Result<Response, Problem> {
+    if let Some(before) = before {
+        end(app, &before).await?;
+    }
+    let to = format!("{}/lobby", app.base_path);
+    let mut response = (StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response();
+    response.headers_mut().append(header::SET_COOKIE, cookie(app, Cookie::Lobby, Some(secret.expose()))?);
+    response.headers_mut().append(header::SET_COOKIE, set_cookie(app, None)?);
     Ok(response)
 }
 
@@ -156,8 +180,9 @@ async fn by_password(
     Ok(match accounts::sign_in(&app.ctx, attempt, AccountMail::make).await? {
         Entered::In { secret, role, several } => Ok(Way::In(Came { secret, role, several })),
         Entered::Half(half) => Ok(Way::Half(half)),
+        Entered::Lobby(secret) => Ok(Way::Lobby(secret)),
         Entered::Wrong => Err(
-            "E-mail address and password do not match. After several tries, wait a quarter of an hour, or set another password by “Forgot your password?”.",
+            "E-mail address and password do not match. After several tries, wait a quarter of an hour, or set another password by “Forgot your password?”. If you signed up just now, first open the link in the mail that we sent you.",
         ),
         Entered::Nobody => Err(NOBODY),
     })
@@ -233,6 +258,7 @@ fn form(app: &App, status: StatusCode, next: Option<&str>, problem: Option<&str>
         "problem": problem,
         "path": at("/sign-in"),
         "forgot": at("/forgot"),
+        "sign_up": at("/sign-up"),
     });
     desk::page(app, None, status, "sign_in", view)
 }

@@ -15,7 +15,7 @@ use super::desk;
 use super::session::{
     Cookie, FORM_TOKEN, cookie, cookie_of, from_our_page, local_path, read_form, seen_from, signed_in,
 };
-use super::sign_in::{Came, NOBODY, arrive, see};
+use super::sign_in::{Came, NOBODY, arrive, see, wait_in_lobby};
 use crate::access::request_of;
 use crate::app::App;
 use crate::limits::{ACCOUNT, SIGN_IN, address_of};
@@ -71,6 +71,11 @@ async fn enter(State(app): State<App>, request: Request) -> Result<Response, Pro
                 app.limits.give_back(*limit, who).await;
             }
             let mut response = arrive(&app, &Came { secret, role, several }, before, next).await?;
+            response.headers_mut().append(header::SET_COOKIE, cookie(&app, Cookie::Half, None)?);
+            Ok(response)
+        }
+        Stepped::Right(Entered::Lobby(secret)) => {
+            let mut response = wait_in_lobby(&app, &secret, before).await?;
             response.headers_mut().append(header::SET_COOKIE, cookie(&app, Cookie::Half, None)?);
             Ok(response)
         }

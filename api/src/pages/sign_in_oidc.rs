@@ -15,14 +15,14 @@ use serde_json::json;
 
 use super::desk;
 use super::session::{Cookie, cookie, local_path, raw_cookie, seen_from, signed_in};
-use super::sign_in::{Came, NOBODY, arrive, half_way};
+use super::sign_in::{Came, NOBODY, arrive, half_way, wait_in_lobby};
 use crate::access::request_of;
 use crate::app::App;
 use crate::limits::{SIGN_IN, address_of};
 use crate::params::Params;
 use crate::problem::Problem;
 
-const STRANGER: &str = "You are known there, but no account here belongs to you. Ask your clinic for an invitation, or, if you have an account here, sign in with its password and ask whoever runs PulseCal at your clinic which e-mail address it has.";
+const STRANGER: &str = "You are known there, but no account here belongs to you. Sign up here with the same address, or ask your clinic for an invitation. If you have an account here, sign in with its password and ask whoever runs PulseCal at your clinic which e-mail address it has.";
 const AGAIN: &str = "This sign-in was not finished, or took too long. Please begin again.";
 const DENIED: &str = "You were not signed in there. Begin again, or sign in with your password.";
 
@@ -96,6 +96,7 @@ async fn finish(
             arrive(&app, &Came { secret, role, several }, before, next).await?
         }
         Arrived::Entered(Entered::Half(half)) => half_way(&app, &half, next)?,
+        Arrived::Entered(Entered::Lobby(secret)) => wait_in_lobby(&app, &secret, before).await?,
         Arrived::Entered(_) => page(&app, StatusCode::UNAUTHORIZED, NOBODY)?,
         Arrived::Stranger => page(&app, StatusCode::UNAUTHORIZED, STRANGER)?,
     };

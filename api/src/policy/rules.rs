@@ -43,13 +43,6 @@ pub const RULES: &[Rule] = &[
     rule("POST", "/v1/emergency-contacts/{id}/consent", Token(ContactsWrite), Write(&["contact.consent_given"])),
     rule("POST", "/v1/emergency-contacts/{id}/withdraw-consent", Token(ContactsWrite), Write(&["contact.consent_withdrawn"])),
     rule("POST", "/v1/emergency-contacts/{id}/remove", Token(ContactsWrite), Write(&["contact.removed"])),
-    // Of patients whom one treats; others take a broken glass.
-    rule("POST", "/v1/patients/{id}/break-glass", Token(RecordsRead), Write(&["glass.broken"])),
-    rule("GET", "/v1/medical-records", Token(RecordsRead), Read("record.list")),
-    rule("POST", "/v1/medical-records", Token(RecordsWrite), Write(&["record.written"])),
-    rule("GET", "/v1/medical-records/{id}", Token(RecordsRead), Read("record.read")),
-    rule("PATCH", "/v1/medical-records/{id}", Token(RecordsWrite), Write(&["record.changed"])),
-    rule("POST", "/v1/medical-records/{id}/withdraw", Token(RecordsWrite), Write(&["record.withdrawn"])),
     rule("GET", "/v1/prescriptions", Token(PrescriptionsRead), Read("prescription.list")),
     rule("POST", "/v1/prescriptions", Token(PrescriptionsWrite), Write(&["prescription.written"])),
     rule("GET", "/v1/prescriptions/{id}", Token(PrescriptionsRead), Read("prescription.read")),
@@ -100,14 +93,21 @@ pub const RULES: &[Rule] = &[
     rule("GET", "/files/e/{token}", TokenOrPage(ExportsRead), Read("export.download")),
 
     rule("GET", "/sign-in", Anybody, Nothing),
-    rule("POST", "/sign-in", Anybody, Write(&["session.begun", "session.ended", "session.refused", "second_factor.asked"])),
+    rule("POST", "/sign-in", Anybody, Write(&["session.begun", "session.ended", "session.refused", "second_factor.asked", "lobby.begun"])),
     // Whoever has the cookie of a right password: without it there is nothing to see.
     rule("GET", "/sign-in/code", Anybody, Nothing),
-    rule("POST", "/sign-in/code", Anybody, Write(&["session.begun", "second_factor.recovered", "second_factor.refused"])),
+    rule("POST", "/sign-in/code", Anybody, Write(&["session.begun", "second_factor.recovered", "second_factor.refused", "lobby.begun"])),
     rule("GET", "/sign-in/oidc", Anybody, Nothing),
     // Whoever has the cookie that this browser left with. The answer of another server comes by GET.
-    rule("GET", OIDC_CALLBACK, Anybody, Write(&["session.begun", "session.refused", "second_factor.asked", "account.linked"])),
+    rule("GET", OIDC_CALLBACK, Anybody, Write(&["session.begun", "session.refused", "second_factor.asked", "account.linked", "lobby.begun"])),
     rule("POST", "/sign-out", Session, Write(&["session.ended"])),
+    rule("GET", "/sign-up", Anybody, Nothing),
+    rule("POST", "/sign-up", Anybody, Write(&["account.sign_up_asked"])),
+    rule("GET", "/sign-up/{token}", LinkHolder, Nothing),
+    rule("POST", "/sign-up/{token}", LinkHolder, Write(&["account.signed_up"])),
+    // Whoever has the cookie of an account without a place.
+    rule("GET", "/lobby", Anybody, Nothing),
+    rule("POST", "/lobby/leave", Anybody, Write(&["lobby.ended"])),
     rule("GET", "/forgot", Anybody, Nothing),
     rule("POST", "/forgot", Anybody, Write(&["account.reset_asked"])),
     rule("GET", "/reset/{token}", LinkHolder, Nothing),

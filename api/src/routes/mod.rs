@@ -8,7 +8,6 @@ mod exports;
 pub(crate) mod files;
 mod jobs;
 mod join_requests;
-mod medical_records;
 mod messages;
 mod occurrences;
 mod organization;
@@ -38,7 +37,6 @@ pub(crate) fn v1() -> Router<App> {
         .merge(patients::router())
         .merge(accesses::router())
         .merge(contacts::router())
-        .merge(medical_records::router())
         .merge(prescriptions::router())
         .merge(reminders::router())
         .merge(occurrences::router())
@@ -57,7 +55,6 @@ pub(crate) fn contract() -> Vec<Operation> {
         patients::contract(),
         accesses::contract(),
         contacts::contract(),
-        medical_records::contract(),
         prescriptions::contract(),
         reminders::contract(),
         occurrences::contract(),

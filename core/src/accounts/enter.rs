@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::password::Checked;
-use super::{AccountError, MakeJob, normal, note, second, write_mail};
+use super::{AccountError, MakeJob, lobby, normal, note, second, write_mail};
 use crate::context::Context;
 use crate::ids::{AccountId, RequestId};
 use crate::sessions::{self, NewSession, SeenFrom, SessionSecret, Source};
@@ -46,10 +46,12 @@ pub enum Entered {
     },
     /// The password is right, and a code is to follow ([`second::enter_code`]). This is what the browser holds until then.
     Half(SessionSecret),
+    /// All is right, and the account has no place yet ([`lobby`]). This is what the browser holds.
+    Lobby(SessionSecret),
     /// Address and password do not match, there is no such account, or passwords are not tried at the moment. Which of them it
     /// is stays unsaid.
     Wrong,
-    /// The password is right, and there is no active person whose account it is.
+    /// All is right, and their role is one of another release.
     Nobody,
 }
 
@@ -115,6 +117,9 @@ pub(super) async fn begin_session(
     from: SeenFrom,
 ) -> Result<Entered, DbError> {
     let memberships = accounts::memberships(tx.conn(), account).await?;
+    if memberships.is_empty() {
+        return Ok(Entered::Lobby(lobby::begin(tx, account, request).await?));
+    }
     let Some((person, role)) = memberships.first().and_then(known_role) else {
         note(tx, by(account, request), "session.refused", account, "refused").await?;
         return Ok(Entered::Nobody);

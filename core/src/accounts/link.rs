@@ -83,8 +83,8 @@ pub async fn invite(tx: &mut Tx, by: Actor, person: PersonId, make: MakeJob) -> 
 
 /// A link that was read and is still good. No `Debug`: it holds personal data.
 pub struct Opened {
-    mail: AccountMailId,
-    account: AccountId,
+    pub(super) mail: AccountMailId,
+    pub(super) account: AccountId,
     /// The address of the account.
     pub email: String,
     /// What is known of its owner, for the rules of passwords.

@@ -5,10 +5,12 @@
 
 mod enter;
 mod link;
+pub mod lobby;
 mod manage;
 mod password;
 pub mod rules;
 pub mod second;
+pub mod sign_up;
 
 pub(crate) use enter::begin_or_ask;
 pub use enter::{Attempt, Entered, sign_in};

@@ -47,7 +47,7 @@ pub async fn arrive(
     Ok(Arrived::Entered(entered))
 }
 
-/// Links the account with the proven address, if it is somebody's already and is linked with nobody else there.
+/// Links the account with the proven address, if its owner has proven it here too and it is linked with nobody else there.
 async fn link(
     tx: &mut Tx,
     proven: &Proven,
@@ -55,13 +55,9 @@ async fn link(
     make: MakeJob,
 ) -> Result<Option<AccountId>, AccountError> {
     let Some(email) = proven.email.as_deref().and_then(normal) else { return Ok(None) };
-    let Some(account) = accounts::with_address(tx.conn(), &email).await?.map(|account| account.id) else {
-        return Ok(None);
-    };
-    let now = tx.now();
-    if accounts::memberships(tx.conn(), account).await?.is_empty()
-        || !identities::insert(tx.conn(), &proven.issuer, &proven.sub, account, now).await?
-    {
+    let Some(known) = accounts::with_address(tx.conn(), &email).await? else { return Ok(None) };
+    let (account, now) = (known.id, tx.now());
+    if !known.verified || !identities::insert(tx.conn(), &proven.issuer, &proven.sub, account, now).await? {
         return Ok(None);
     }
     note(tx, Actor::Account { id: account, request }, "account.linked", account, "success").await?;

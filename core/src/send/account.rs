@@ -59,6 +59,8 @@ impl Message for AccountMessage {
         let path = match kind {
             AccountMailKind::Invitation => format!("/welcome/{}", desk.links.account_token(subject.id, &subject.seed)),
             AccountMailKind::Reset => format!("/reset/{}", desk.links.account_token(subject.id, &subject.seed)),
+            AccountMailKind::Verify => format!("/sign-up/{}", desk.links.account_token(subject.id, &subject.seed)),
+            AccountMailKind::SignUpKnown => "/sign-in".to_owned(),
             // A notice: whoever did not do it sets another password.
             _ => "/forgot".to_owned(),
         };

@@ -31,11 +31,15 @@ pub enum AccountMailKind {
     CodesLocked,
     /// Somebody signed in at an issuer of OpenID Connect for the first time.
     Linked,
+    /// They signed up, and are to prove their address.
+    Verify,
+    /// Somebody signed up with their address, which has an account.
+    SignUpKnown,
 }
 
 impl AccountMailKind {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Invitation,
         Self::Reset,
         Self::Locked,
@@ -45,6 +49,8 @@ impl AccountMailKind {
         Self::RecoveryCodeUsed,
         Self::CodesLocked,
         Self::Linked,
+        Self::Verify,
+        Self::SignUpKnown,
     ];
 
     /// Its name. Never changes.
@@ -59,6 +65,8 @@ impl AccountMailKind {
             Self::RecoveryCodeUsed => "recovery_code_used",
             Self::CodesLocked => "codes_locked",
             Self::Linked => "linked",
+            Self::Verify => "verify",
+            Self::SignUpKnown => "sign_up_known",
         }
     }
 
@@ -73,7 +81,9 @@ impl AccountMailKind {
             | Self::SecondFactorOff
             | Self::RecoveryCodeUsed
             | Self::CodesLocked
-            | Self::Linked => TimeDelta::days(1),
+            | Self::Linked
+            | Self::Verify
+            | Self::SignUpKnown => TimeDelta::days(1),
         }
     }
 

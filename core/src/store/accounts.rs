@@ -18,6 +18,8 @@ pub struct Account {
     pub failed: i32,
     /// Until then no password is tried.
     pub locked_until: Option<DateTime<Utc>>,
+    /// Its address was proven.
+    pub verified: bool,
 }
 
 /// The account with this address, which is in lower case.
@@ -27,7 +29,7 @@ pub struct Account {
 pub async fn with_address(conn: &mut PgConnection, email: &str) -> Result<Option<Account>, DbError> {
     sqlx::query_as!(
         Account,
-        r#"SELECT account_id AS "id: AccountId", email, password_hash, failed, locked_until FROM accounts WHERE email = $1"#,
+        r#"SELECT account_id AS "id: AccountId", email, password_hash, failed, locked_until, verified_at IS NOT NULL AS "verified!" FROM accounts WHERE email = $1"#,
         email
     )
     .fetch_optional(conn)
@@ -41,7 +43,7 @@ pub async fn with_address(conn: &mut PgConnection, email: &str) -> Result<Option
 pub async fn lock(conn: &mut PgConnection, id: AccountId) -> Result<Account, DbError> {
     sqlx::query_as!(
         Account,
-        r#"SELECT account_id AS "id: AccountId", email, password_hash, failed, locked_until FROM accounts WHERE account_id = $1 FOR UPDATE"#,
+        r#"SELECT account_id AS "id: AccountId", email, password_hash, failed, locked_until, verified_at IS NOT NULL AS "verified!" FROM accounts WHERE account_id = $1 FOR UPDATE"#,
         id.0
     )
     .fetch_one(conn)
@@ -116,6 +118,29 @@ pub async fn set_verified(conn: &mut PgConnection, id: AccountId, now: DateTime<
     sqlx::query!("UPDATE accounts SET verified_at = coalesce(verified_at, $2) WHERE account_id = $1", id.0, now)
         .execute(conn)
         .await?;
+    Ok(())
+}
+
+/// Gives an account the name that its owner has.
+///
+/// # Errors
+/// Postgres.
+pub async fn set_name(
+    conn: &mut PgConnection,
+    id: AccountId,
+    given: &str,
+    family: &str,
+    now: DateTime<Utc>,
+) -> Result<(), DbError> {
+    sqlx::query!(
+        "UPDATE accounts SET given_name = $2, family_name = $3, updated_at = $4 WHERE account_id = $1",
+        id.0,
+        given,
+        family,
+        now
+    )
+    .execute(conn)
+    .await?;
     Ok(())
 }
 

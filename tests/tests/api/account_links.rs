@@ -45,7 +45,7 @@ async fn invite(api: &TestApi, person: &str) -> Finished {
 }
 
 /// The path of the only link to such a page in a mail's text.
-fn path_in(mail: &str, head: &str) -> String {
+pub fn path_in(mail: &str, head: &str) -> String {
     // Long lines are broken with `=` at their ends.
     let text = mail.replace("=\r\n", "").replace("=\n", "");
     let rest = text.split(head).nth(1).unwrap_or_else(|| panic!("no link to {head} in {text}"));

@@ -86,8 +86,14 @@ async fn a_password_lets_in_with_the_rights_of_the_role_until_the_person_is_no_l
     ] {
         sqlx::query(away).execute(&api.pool).await.expect("away");
         let _out = signed_in.get("/staff/agenda").await.expect_status(303);
-        let refused = try_password(&api, "doctor@example.org", PASSWORD).await.expect_status(401);
-        assert!(refused.text().contains("belongs to no clinic") && refused.header("set-cookie").is_none());
+        let lobby = try_password(&api, "doctor@example.org", PASSWORD).await.expect_status(303);
+        assert_eq!(lobby.header("location"), Some("/lobby"));
+        let waiting = api.anonymous().with_header("cookie", &cookie_of(&lobby));
+        let page = waiting.get("/lobby").await.expect_status(200).text();
+        assert!(page.contains("belongs to none") && !page.contains("Doctor-a"));
+        for closed in ["/staff/agenda", "/account", "/p"] {
+            let _nothing_else = waiting.get(closed).await.expect_status(303);
+        }
         sqlx::query("UPDATE people SET active = true, account_id = $1 WHERE role = 'doctor'")
             .bind(account)
             .execute(&api.pool)
@@ -350,6 +356,8 @@ async fn within_an_organization_nothing_is_seen_of_accounts() {
         "account_recovery_codes",
         "half_sessions",
         "account_identities",
+        "sign_ups",
+        "lobby_sessions",
     ] {
         let may: bool = sqlx::query_scalar("SELECT has_any_column_privilege('pulsecal_app', $1, 'SELECT, INSERT, UPDATE') OR has_table_privilege('pulsecal_app', $1, 'DELETE')")
             .bind(table)

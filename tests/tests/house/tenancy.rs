@@ -23,6 +23,8 @@ const OF_NO_ORGANIZATION: &[&str] = &[
     "account_recovery_codes",
     "half_sessions",
     "account_identities",
+    "sign_ups",
+    "lobby_sessions",
 ];
 
 async fn database() -> (TestDatabase, PgPool) {

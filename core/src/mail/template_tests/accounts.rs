@@ -23,6 +23,8 @@ fn each_says_what_happened_and_where_to_go_in_both_parts() {
         ("recovery_code_used", "with one of its recovery codes", false),
         ("codes_locked", "wrong codes were tried", false),
         ("linked", "by way of another provider", false),
+        ("verify", "signed up with this address", false),
+        ("sign_up_known", "you have an account already", false),
     ] {
         let mail = mail(kind);
         assert_accessible(kind, &mail.html);
@@ -36,7 +38,7 @@ fn each_says_what_happened_and_where_to_go_in_both_parts() {
     }
     subjects.sort();
     subjects.dedup();
-    assert_eq!(subjects.len(), 9, "{subjects:?}");
+    assert_eq!(subjects.len(), 11, "{subjects:?}");
 }
 
 #[test]

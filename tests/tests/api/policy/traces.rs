@@ -15,6 +15,7 @@ use crate::accounts::{PASSWORD, add_account, enter};
 use crate::clients::Program;
 use crate::second_factor::{code, half, send_code, switch_on};
 use crate::sign_in::{browser, form_token};
+use crate::sign_up::{ask_for, asked_link, confirm, leave_lobby};
 use crate::support::{Clinic, SECRET_KEY, TestApi, add_person, add_token, new_id, now, timing, token_of};
 
 /// The steps of the day of a visit.
@@ -92,10 +93,6 @@ impl Fixture {
                 sqlx::query("DELETE FROM people WHERE family_name = 'Sommer'").execute(&api.pool).await.expect("gone");
                 answer
             }
-            ("POST", "/v1/patients/{id}/break-glass") => {
-                doctor.post(&path(clinic.patient), &json!({"reason": "Emergency, the patient is unconscious."})).await
-            }
-            (method, records) if records.starts_with("/v1/medical-records") => self.record(records, method).await,
             (_, contacts) if contacts.contains("emergency-contacts") => self.contact(contacts, rule.method).await,
             ("POST", "/v1/prescriptions") => {
                 doctor.post(rule.path, &json!({"patient_id": clinic.patient, "medicine": "Examplomycin"})).await
@@ -250,6 +247,16 @@ impl Fixture {
                 let form = form_token(&leaving, "/staff/agenda").await;
                 leaving.post_form(rule.path, &[("form_token", &form)]).await
             }
+            ("POST", "/sign-up") => ask_for(api, &format!("{}@example.org", new_id()), "Ada").await,
+            ("POST", "/sign-up/{token}") => {
+                let link = asked_link(api, &format!("{}@example.org", new_id()), "Ada").await;
+                confirm(api, &link).await
+            }
+            ("POST", "/lobby/leave") => {
+                let email = format!("{}@example.org", new_id());
+                add_account(&api.pool, &email, &[]).await;
+                leave_lobby(&enter(api, &email).await).await
+            }
             ("POST", "/forgot") => api.anonymous().post_form(rule.path, &[("email", "doctor@example.org")]).await,
             ("POST", "/reset/{token}") => {
                 let account = add_account(&api.pool, "reset@example.org", &[]).await;
@@ -363,24 +370,6 @@ impl Fixture {
             "GET" => self.doctor.get(&path).await,
             "PATCH" => self.admin.patch(&path, &json!({"primary": true})).await,
             _ => self.admin.post(&path, &body).await,
-        }
-    }
-
-    async fn record(&self, route: &str, method: &str) -> Answer {
-        let (records, patient) = ("/v1/medical-records", self.clinic.patient);
-        if (method, route) == ("GET", records) {
-            return self.doctor.get(&format!("{records}?patient={patient}")).await;
-        }
-        let new = json!({"patient_id": patient, "kind": "note", "title": "Slept well"});
-        let written = self.doctor.post(records, &new).await;
-        if route == records {
-            return written;
-        }
-        let path = route.replace("{id}", written.expect_status(201).json()["id"].as_str().expect("an id"));
-        match method {
-            "GET" => self.doctor.get(&path).await,
-            "PATCH" => self.doctor.patch(&path, &json!({"title": "Slept badly"})).await,
-            _ => self.doctor.post(&path, &json!({"reason": "Another patient's."})).await,
         }
     }
 
