@@ -20,6 +20,7 @@ use crate::idempotency::{Keyed, NotDone};
 use crate::limits::{STRANGERS, address_of, by_caller};
 use crate::policy::{Rule, Trace, Who, ceiling};
 use crate::problem::Problem;
+use crate::records::Clinician;
 
 /// Somebody who may do what they ask for, within their organization. A handler that takes it runs for nobody else.
 #[derive(Debug)]
@@ -210,6 +211,11 @@ impl Writer {
         self.tenant.owner()
     }
 
+    /// Them, as who reads and writes medical records.
+    pub(crate) fn clinician(&self) -> Clinician {
+        self.tenant.clinician()
+    }
+
     /// A transaction that sees this organization and no other. It ends with [`Writer::close`].
     pub(crate) async fn begin(&self, app: &App) -> Result<Tx, Problem> {
         Ok(app.ctx.begin(Scope::Org(self.tenant.org)).await?)
@@ -281,12 +287,19 @@ pub(crate) async fn note_refusal(
     rule: &Rule,
     why: &'static str,
 ) -> Result<(), Problem> {
+    let mut tx = app.ctx.begin(org.map_or(Scope::Platform, Scope::Look)).await?;
+    let now = tx.now();
+    audit::write(tx.conn(), app.ctx.ids, &[refused_entry(org, actor, rule, why)], now).await?;
+    Ok(tx.commit().await?)
+}
+
+/// The audit entry of a refusal.
+pub(crate) fn refused_entry(org: Option<OrgId>, actor: Actor, rule: &Rule, why: &'static str) -> Entry {
     let subject = match actor {
         Actor::Person { id, .. } => id.0,
         _ => Uuid::nil(),
     };
-    let mut tx = app.ctx.begin(org.map_or(Scope::Platform, Scope::Look)).await?;
-    let entry = Entry {
+    Entry {
         org,
         actor,
         action: "access.refused",
@@ -296,10 +309,7 @@ pub(crate) async fn note_refusal(
         detail: Some(
             json!({"method": rule.method, "route": rule.path, "why": why, "needs": rule.who.scope().map(TokenScope::as_str)}),
         ),
-    };
-    let now = tx.now();
-    audit::write(tx.conn(), app.ctx.ids, &[entry], now).await?;
-    Ok(tx.commit().await?)
+    }
 }
 
 /// Puts on record that `actor` saw something of these patients, and ends the transaction in which it was read. `of` is what
@@ -328,6 +338,11 @@ impl Tenant {
     /// The organization.
     pub(crate) fn org(&self) -> OrgId {
         self.org
+    }
+
+    /// Them, as who reads and writes medical records.
+    pub(crate) fn clinician(&self) -> Clinician {
+        Clinician { org: self.org, person: self.person, role: self.role, actor: self.actor(), rule: self.rule }
     }
 
     fn actor(&self) -> Actor {

@@ -18,6 +18,7 @@ mod params;
 pub mod policy;
 mod problem;
 mod process;
+mod records;
 mod routes;
 
 pub use process::run;

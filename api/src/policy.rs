@@ -86,13 +86,16 @@ const CARE: [TokenScope; 16] = [
     ContactsRead,
 ];
 
+/// What nurses may do: medical records are theirs and the doctors', and nobody else's of the staff.
+const NURSE: [TokenScope; CARE.len() + 2] = and(CARE, [RecordsRead, RecordsWrite]);
+
 /// What doctors may do besides.
-const DOCTOR: [TokenScope; CARE.len() + 2] = and(CARE, [JoinsAsk, AuditRead]);
+const DOCTOR: [TokenScope; NURSE.len() + 2] = and(NURSE, [JoinsAsk, AuditRead]);
 
 /// What is done at the desk, besides care: whom to call, who pays. Who cares for patients needs to know of contacts only.
 const DESK: [TokenScope; 5] = [ContactsWrite, InsuranceRead, InsuranceWrite, PaymentsRead, PaymentsWrite];
 
-/// What administrators of an organization may do: all of it, since they may be doctors, and what is the organization's to decide.
+/// What administrators of an organization may do: what who cares may, but for medical records, and what is the organization's to decide.
 const ADMIN: [TokenScope; CARE.len() + DESK.len() + 4] =
     and(and::<_, _, { CARE.len() + DESK.len() }>(CARE, DESK), [JoinsAsk, JoinsDecide, OrganizationWrite, AuditRead]);
 
@@ -129,7 +132,7 @@ const fn and<const A: usize, const B: usize, const N: usize>(
 pub fn ceiling(role: Role) -> &'static [TokenScope] {
     match role {
         Role::Doctor => &DOCTOR,
-        Role::Nurse => &CARE,
+        Role::Nurse => &NURSE,
         Role::Admin => &ADMIN,
         Role::Receptionist => &RECEPTION,
         Role::Ops => &[MessagesRead, JobsRead, OpsWrite],

@@ -116,6 +116,14 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "not_now", "Not now, or not here", detail)
     }
 
+    /// 403: medical records of somebody whom they do not treat.
+    pub(crate) fn not_treating() -> Self {
+        let detail = "You do not treat this patient, so their medical records are closed to you. If you need them all the same, break the glass: \
+            POST /v1/patients/{id}/break-glass with your reason, or the form on the patient's page. It opens them to you for 4 hours, and \
+            operators, administrators and the patient see that it was done.";
+        Self::new(StatusCode::FORBIDDEN, "not_treating", "Not your patient", detail)
+    }
+
     /// 404: there is no such thing, or it is another organization's.
     pub(crate) fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", "Not found", detail)

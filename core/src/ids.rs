@@ -80,6 +80,10 @@ id! {
     JoinRequestId,
     /// A room in which staff talk.
     RoomId,
+    /// A medical record.
+    RecordId,
+    /// A broken glass: somebody reads, for a while, the records of a patient whom they do not treat.
+    GlassId,
     /// A program that gets tokens by its keys.
     ClientId,
     /// Whom to call when something happens to a patient.

@@ -26,6 +26,7 @@ pub mod oidc;
 pub mod operate;
 pub mod people;
 pub mod process;
+pub mod records;
 pub mod sealing;
 pub mod send;
 pub mod sessions;

@@ -74,11 +74,15 @@ pub enum TokenScope {
     PaymentsRead,
     /// Ask for payments, complete and refund them.
     PaymentsWrite,
+    /// Read the medical records of patients whom one treats, and break the glass for others.
+    RecordsRead,
+    /// Write and withdraw medical records.
+    RecordsWrite,
 }
 
 impl TokenScope {
     /// Every scope.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 28] = [
         Self::PatientsRead,
         Self::PatientsWrite,
         Self::PrescriptionsRead,
@@ -105,6 +109,8 @@ impl TokenScope {
         Self::InsuranceWrite,
         Self::PaymentsRead,
         Self::PaymentsWrite,
+        Self::RecordsRead,
+        Self::RecordsWrite,
     ];
 
     /// Its name, as in `patients:read`.
@@ -136,6 +142,8 @@ impl TokenScope {
             Self::InsuranceWrite => "insurance:write",
             Self::PaymentsRead => "payments:read",
             Self::PaymentsWrite => "payments:write",
+            Self::RecordsRead => "records:read",
+            Self::RecordsWrite => "records:write",
         }
     }
 }

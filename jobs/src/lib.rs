@@ -10,6 +10,7 @@ mod drill_backup;
 mod export_ready;
 mod export_report;
 mod forget_answers;
+mod glass_alarm;
 mod join_decision;
 mod keep_history;
 mod materialise_doses;
@@ -29,6 +30,7 @@ pub use drill_backup::DrillBackup;
 pub use export_ready::ExportReadyMail;
 pub use export_report::ExportReport;
 pub use forget_answers::ForgetAnswers;
+pub use glass_alarm::GlassAlarmed;
 pub use join_decision::JoinDecision;
 pub use keep_history::KeepHistory;
 pub use materialise_doses::MaterialiseDoses;
@@ -45,6 +47,7 @@ pub fn registry() -> Registry {
     Registry::default()
         .with::<AccountMail>()
         .with::<AlarmMail>()
+        .with::<GlassAlarmed>()
         .with::<AppointmentMail>()
         .with::<JoinDecision>()
         .with::<MedicationReminder>()

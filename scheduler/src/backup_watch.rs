@@ -93,7 +93,7 @@ async fn settle(
     }
     let now = tx.now();
     let mails: Vec<_> = ctx.alert_mail.iter().map(|address| (ctx.ids.new_id::<AlarmMailId>(), address)).collect();
-    alarms::change(tx.conn(), alarm, raised, detail, &mails, now).await?;
+    alarms::change(tx.conn(), alarm, raised, detail, &mails, None, now).await?;
     let jobs: Vec<AlarmMail> = mails.into_iter().map(|(mail, _)| AlarmMail { v: 1, mail }).collect();
     tx.enqueue_many(&jobs).await?;
     Ok(Some((alarm, raised)))

@@ -67,6 +67,11 @@ impl BigClinic {
         id(6, 2 * i)
     }
 
+    /// The first medical record of patient `i`, of three.
+    pub fn record(self, i: i32) -> Uuid {
+        id(7, 3 * i)
+    }
+
     /// Its reminder.
     pub fn reminder(self, i: i32) -> Uuid {
         id(5, i)
@@ -74,7 +79,7 @@ impl BigClinic {
 }
 
 /// `$1` the organization, `$2` patients, `$3` doctors; each statement names all three, so that they can be bound alike.
-const LOAD: [&str; 11] = [
+const LOAD: [&str; 12] = [
     "INSERT INTO organizations (org_id, name, zone, created_at, updated_at) SELECT $1, 'Large clinic', 'Europe/Berlin', now(), now() WHERE $2::int > 0 AND $3::int > 0",
     "INSERT INTO people (person_id, org_id, role, given_name, family_name, created_at, updated_at)
      SELECT uuid('0197a000-0001-7000-8000-' || lpad(to_hex(i), 12, '0')), $1, 'doctor', 'Dr', 'Doctor-' || i, now(), now() FROM generate_series(0, $3 - 1) i WHERE $2::int > 0",
@@ -105,6 +110,11 @@ const LOAD: [&str; 11] = [
     "INSERT INTO emergency_contacts (contact_id, org_id, patient_id, name, relationship, phone, is_primary, created_at, updated_at)
      SELECT uuid('0197a000-0006-7000-8000-' || lpad(to_hex(i), 12, '0')), $1, uuid('0197a000-0002-7000-8000-' || lpad(to_hex(i / 2), 12, '0')), 'Contact-' || i, 'spouse',
        '+49 30 5550100', i % 2 = 0, now(), now() FROM generate_series(0, 2 * $2 - 1) i WHERE $3::int > 0",
+    // Three medical records each.
+    "INSERT INTO medical_records (record_id, org_id, patient_id, author_id, kind, title, occurred_on, recorded_at, updated_at)
+     SELECT uuid('0197a000-0007-7000-8000-' || lpad(to_hex(i), 12, '0')), $1, uuid('0197a000-0002-7000-8000-' || lpad(to_hex(i / 3), 12, '0')),
+       uuid('0197a000-0001-7000-8000-' || lpad(to_hex(i / 3 % $3), 12, '0')), 'note', 'Note ' || i, current_date - i % 700, now(), now()
+     FROM generate_series(0, 3 * $2 - 1) i",
     // Four doses each: two that were taken, two to come.
     "INSERT INTO dose_occurrences (occurrence_id, org_id, reminder_id, patient_id, slot, due_at, zone, state, ladder_at, next_at, settled_at, updated_at)
      SELECT gen_random_uuid(), $1, uuid('0197a000-0005-7000-8000-' || lpad(to_hex(i), 12, '0')), uuid('0197a000-0002-7000-8000-' || lpad(to_hex(i), 12, '0')),

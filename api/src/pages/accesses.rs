@@ -71,6 +71,7 @@ async fn page(
             "who": who(row, of == person.person && row.person_id == Some(of)),
             "role": (row.by == "person").then_some(&row.role),
             "did": did(&row.action),
+            "glass": row.glass,
         })
     };
     let here = match at {
@@ -111,6 +112,11 @@ fn did(action: &str) -> String {
         "prescription.list" | "prescription.read" => "looked at prescriptions",
         "reminder.list" | "reminder.read" | "dose.list" | "dose.read" => "looked at reminders and doses",
         "appointment.list" | "appointment.read" => "looked at visits",
+        "record.list" | "record.read" => "looked at medical records",
+        "record.written" => "wrote a medical record",
+        "record.changed" => "changed a medical record",
+        "record.withdrawn" => "marked a medical record as entered in error",
+        "glass.broken" => "broke the glass to read medical records",
         "message.list" => "looked at what was sent",
         "access.list" => "looked at who saw what",
         "contact.list" | "contact.read" => "looked at emergency contacts",

@@ -43,6 +43,13 @@ pub const RULES: &[Rule] = &[
     rule("POST", "/v1/emergency-contacts/{id}/consent", Token(ContactsWrite), Write(&["contact.consent_given"])),
     rule("POST", "/v1/emergency-contacts/{id}/withdraw-consent", Token(ContactsWrite), Write(&["contact.consent_withdrawn"])),
     rule("POST", "/v1/emergency-contacts/{id}/remove", Token(ContactsWrite), Write(&["contact.removed"])),
+    // Of patients whom one treats; others take a broken glass.
+    rule("POST", "/v1/patients/{id}/break-glass", Token(RecordsRead), Write(&["glass.broken"])),
+    rule("GET", "/v1/medical-records", Token(RecordsRead), Read("record.list")),
+    rule("POST", "/v1/medical-records", Token(RecordsWrite), Write(&["record.written"])),
+    rule("GET", "/v1/medical-records/{id}", Token(RecordsRead), Read("record.read")),
+    rule("PATCH", "/v1/medical-records/{id}", Token(RecordsWrite), Write(&["record.changed"])),
+    rule("POST", "/v1/medical-records/{id}/withdraw", Token(RecordsWrite), Write(&["record.withdrawn"])),
     rule("GET", "/v1/prescriptions", Token(PrescriptionsRead), Read("prescription.list")),
     rule("POST", "/v1/prescriptions", Token(PrescriptionsWrite), Write(&["prescription.written"])),
     rule("GET", "/v1/prescriptions/{id}", Token(PrescriptionsRead), Read("prescription.read")),

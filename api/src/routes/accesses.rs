@@ -26,7 +26,7 @@ pub(super) fn router() -> Router<App> {
 /// What the contract says of it.
 pub(super) fn contract() -> Vec<Operation> {
     let example = json!({
-        "id": MESSAGE, "at": BEFORE, "by": "person", "person_id": DOCTOR, "name": "Dr Miriam Sommer", "role": "doctor", "action": "patient.read",
+        "id": MESSAGE, "at": BEFORE, "by": "person", "person_id": DOCTOR, "name": "Dr Miriam Sommer", "role": "doctor", "action": "patient.read", "glass": false,
     });
     vec![
         Operation::new("GET", "/v1/patients/{id}/accesses", "Lists who saw or changed what is a patient's")

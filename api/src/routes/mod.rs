@@ -8,6 +8,7 @@ mod exports;
 pub(crate) mod files;
 mod jobs;
 mod join_requests;
+mod medical_records;
 mod messages;
 mod occurrences;
 mod organization;
@@ -37,6 +38,7 @@ pub(crate) fn v1() -> Router<App> {
         .merge(patients::router())
         .merge(accesses::router())
         .merge(contacts::router())
+        .merge(medical_records::router())
         .merge(prescriptions::router())
         .merge(reminders::router())
         .merge(occurrences::router())
@@ -55,6 +57,7 @@ pub(crate) fn contract() -> Vec<Operation> {
         patients::contract(),
         accesses::contract(),
         contacts::contract(),
+        medical_records::contract(),
         prescriptions::contract(),
         reminders::contract(),
         occurrences::contract(),

@@ -57,6 +57,7 @@ impl Message for AlarmMessage {
             "raised": subject.raised,
             "sentence": if subject.raised { alarm.says() } else { alarm.over() },
             "since": subject.since.format("%Y-%m-%d %H:%M UTC").to_string(),
+            "about": subject.about,
             "page_url": page,
         });
         let rendered = desk.templates.render_mail(ALARM, &view).map_err(|error| error.to_string())?;

@@ -21,11 +21,13 @@ pub enum Alarm {
     BackupFailed,
     /// Backups were restored to try them, and no longer are.
     DrillOverdue,
+    /// Somebody of a clinic reads the records of a patient whom they do not treat.
+    GlassBroken,
 }
 
 impl Alarm {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::BackupOverdue, Self::BackupFailed, Self::DrillOverdue];
+    pub const ALL: [Self; 4] = [Self::BackupOverdue, Self::BackupFailed, Self::DrillOverdue, Self::GlassBroken];
 
     /// Its name. Never changes.
     pub const fn as_str(self) -> &'static str {
@@ -33,6 +35,7 @@ impl Alarm {
             Self::BackupOverdue => "backup.overdue",
             Self::BackupFailed => "backup.failed",
             Self::DrillOverdue => "backup.drill_overdue",
+            Self::GlassBroken => "record.glass_broken",
         }
     }
 
@@ -42,6 +45,7 @@ impl Alarm {
             Self::BackupOverdue => "No database backup was proven within the last 26 hours",
             Self::BackupFailed => "The last database backup failed, or was found to be no good",
             Self::DrillOverdue => "No database backup was restored as a drill within the last 9 days",
+            Self::GlassBroken => "The glass was broken to read the records of a patient",
         }
     }
 
@@ -51,6 +55,7 @@ impl Alarm {
             Self::BackupOverdue => "A database backup is proven again",
             Self::BackupFailed => "Database backups work again",
             Self::DrillOverdue => "A database backup was restored as a drill again",
+            Self::GlassBroken => "Nobody reads records under a broken glass any more",
         }
     }
 }
@@ -86,7 +91,8 @@ pub async fn raised(conn: &mut PgConnection) -> Result<Vec<(Alarm, DateTime<Utc>
     Ok(rows.into_iter().filter_map(|row| Some((known(&row.name)?, row.since))).collect())
 }
 
-/// Changes how an alarm stands, and puts a mail to each of `addresses` on record, to be enqueued in this transaction.
+/// Changes how an alarm stands, and puts a mail to each of `addresses` on record, to be enqueued in this transaction. `about` is
+/// one occasion of it that the mails name, by its ids: such a mail is sent whatever becomes of the alarm.
 ///
 /// # Errors
 /// Postgres.
@@ -96,6 +102,7 @@ pub async fn change(
     raised: bool,
     detail: &str,
     addresses: &[(AlarmMailId, &EmailAddress)],
+    about: Option<&str>,
     now: DateTime<Utc>,
 ) -> Result<(), DbError> {
     let name = alarm.as_str();
@@ -104,12 +111,13 @@ pub async fn change(
         .await?;
     for (id, address) in addresses {
         sqlx::query!(
-            "INSERT INTO alarm_mails (alarm_mail_id, alarm, raised, since, address) VALUES ($1, $2, $3, $4, $5)",
+            "INSERT INTO alarm_mails (alarm_mail_id, alarm, raised, since, address, about) VALUES ($1, $2, $3, $4, $5, $6)",
             id.0,
             name,
             raised,
             now,
-            address.expose()
+            address.expose(),
+            about
         )
         .execute(&mut *conn)
         .await?;
@@ -131,6 +139,8 @@ pub struct AlarmSubject {
     pub since: DateTime<Utc>,
     /// The operator's address.
     pub address: String,
+    /// The occasion that it names, by its ids.
+    pub about: Option<String>,
     /// Whether it still stands as the mail says.
     pub stands: bool,
 }
@@ -142,7 +152,8 @@ pub struct AlarmSubject {
 pub async fn subjects(conn: &mut PgConnection, mails: &[AlarmMailId]) -> Result<Vec<AlarmSubject>, DbError> {
     let ids: Vec<Uuid> = mails.iter().map(|mail| mail.0).collect();
     let rows = sqlx::query!(
-        r#"SELECT m.alarm_mail_id AS "id: AlarmMailId", m.alarm, m.raised, m.since, m.address, a.raised = m.raised AND a.since = m.since AS "stands!"
+        r#"SELECT m.alarm_mail_id AS "id: AlarmMailId", m.alarm, m.raised, m.since, m.address, m.about,
+           m.about IS NOT NULL OR (a.raised = m.raised AND a.since = m.since) AS "stands!"
          FROM alarm_mails m JOIN alarms a ON a.name = m.alarm WHERE m.alarm_mail_id = ANY($1)"#,
         &ids
     )
@@ -154,6 +165,7 @@ pub async fn subjects(conn: &mut PgConnection, mails: &[AlarmMailId]) -> Result<
         raised: row.raised,
         since: row.since,
         address: row.address,
+        about: row.about,
         stands: row.stands,
     });
     Ok(subject.collect())

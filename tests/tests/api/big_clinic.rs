@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use pulsecal_tests::big_clinic::BigClinic;
+use pulsecal_tests::big_clinic::{BigClinic, DOCTORS};
 use pulsecal_tests::http::{Answer, Http};
 use pulsecal_tests::wait::until;
 use serde_json::json;
@@ -15,7 +15,8 @@ use crate::support::{LIMIT, TestApi, add_token, token_of};
 
 const PATIENTS: i32 = 100_000;
 /// The tables that grow with the patients.
-const BIG: [&str; 8] = [
+const BIG: [&str; 9] = [
+    "medical_records",
     "emergency_contacts",
     "people",
     "appointments",
@@ -99,6 +100,8 @@ async fn at_a_clinic_of_a_hundred_thousand_patients_no_request_scans_a_big_table
     let (by_token, staff, own) = (api.with(&token), browser(&api, &token).await, enter(&api, "mine@example.org").await);
     let form = form_token(&staff, "/staff/agenda").await;
     let tomorrow = (crate::support::now() + chrono::TimeDelta::days(1)).date_naive();
+    // Of the doctor who asks: every so manieth is.
+    let ours = clinic.patient(DOCTORS);
     let (patient, visit) = (clinic.patient(4711), clinic.visit(700));
     let span = format!("from={tomorrow}T00:00:00Z&to={}T00:00:00Z", tomorrow.succ_opt().expect("a day"));
     let v1 = |path: &str| Ask::Get(by_token.clone(), format!("/v1/{path}"));
@@ -125,6 +128,11 @@ async fn at_a_clinic_of_a_hundred_thousand_patients_no_request_scans_a_big_table
         v1(&format!("medication-reminders?patient={patient}")),
         v1(&format!("medication-reminders/{}", clinic.reminder(4711))),
         v1(&format!("medication-reminders/{}/occurrences", clinic.reminder(4711))),
+        v1(&format!("medical-records?patient={ours}")),
+        v1(&format!("medical-records?patient={ours}&sort=recorded&kind=note")),
+        v1(&format!("medical-records?patient={ours}&sort=occurred&state=active")),
+        v1(&format!("medical-records?patient={ours}&sort=-occurred&limit=1")),
+        v1(&format!("medical-records/{}", clinic.record(DOCTORS))),
         v1("messages"),
         v1(&format!("messages?patient={patient}")),
         v1("messages?state=sent"),

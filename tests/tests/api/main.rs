@@ -21,6 +21,7 @@ mod organization;
 mod patients;
 mod people;
 mod policy;
+mod records;
 mod reference;
 mod schemathesis;
 mod second_factor;

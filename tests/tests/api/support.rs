@@ -17,7 +17,9 @@ use uuid::Uuid;
 
 pub const LIMIT: Duration = Duration::from_secs(20);
 pub const SECRET_KEY: &str = "0123456789abcdef0123456789abcdef";
-pub const ALL_SCOPES: [&str; 25] = [
+pub const ALL_SCOPES: [&str; 27] = [
+    "records:read",
+    "records:write",
     "patients:read",
     "patients:write",
     "prescriptions:read",

@@ -27,6 +27,8 @@ pub struct Access {
     pub role: String,
     /// What they did, as the audit trail names it: `patient.read`, `appointment.list` …
     pub action: String,
+    /// They do not treat the patient, and broke the glass.
+    pub glass: bool,
 }
 
 /// A span of time; none: without that end.
@@ -54,7 +56,8 @@ pub async fn accesses(
     sqlx::query_as!(
         Access,
         r#"SELECT a.id AS "id!", a.at AS "at!", a.actor_kind AS "by!", p.person_id AS "person_id?: PersonId",
-             p.given_name || ' ' || p.family_name AS name, coalesce(a.role, '') AS "role!", a.action AS "action!"
+             p.given_name || ' ' || p.family_name AS name, coalesce(a.role, '') AS "role!", a.action AS "action!",
+             coalesce((SELECT e.detail ? 'glass' FROM audit_entries e WHERE e.id = a.id), false) AS "glass!"
            FROM accesses_of($1, $2, $3, $4, $5, $6, $7) a LEFT JOIN people p ON a.actor_kind = 'person' AND p.person_id = a.actor_id
            ORDER BY a.at DESC, a.id DESC"#,
         patient.0,
