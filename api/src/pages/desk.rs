@@ -30,7 +30,7 @@ const FILES: [(&str, &str, &str); 3] = [
 ];
 
 /// The places in the head of each page: path, label, and for whom.
-const PLACES: [(&str, &str, Whom); 13] = [
+const PLACES: [(&str, &str, Whom); 14] = [
     ("/ops", "Overview", Whom::Ops),
     ("/ops/jobs", "Jobs", Whom::Ops),
     ("/ops/schedules", "Schedules", Whom::Ops),
@@ -41,6 +41,7 @@ const PLACES: [(&str, &str, Whom); 13] = [
     ("/staff/exports", "Exports", Whom::Staff(ExportsRead)),
     ("/p", "Visits", Whom::Patient),
     ("/p/medicines", "Medicines", Whom::Patient),
+    ("/p/records", "Records", Whom::Patient),
     ("/p/accesses", "Who saw my record", Whom::Patient),
     ("/p/data", "My data", Whom::Patient),
     ("/account", "Account", Whom::Account),

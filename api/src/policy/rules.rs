@@ -144,6 +144,7 @@ pub const RULES: &[Rule] = &[
 
     rule("GET", "/p", Patient, Read("appointment.list")),
     rule("GET", "/p/medicines", Patient, Read("prescription.list")),
+    rule("GET", "/p/records", Patient, Read("record.list")),
     rule("GET", "/p/accesses", Patient, Read("access.list")),
     rule("GET", "/p/data", Patient, Read("patient.read")),
     rule("GET", "/p/data/file", Patient, Read("patient.fetched")),

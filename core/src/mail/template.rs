@@ -78,6 +78,7 @@ pub(super) const SOURCES: &[(&str, &str)] = &embedded![
     "pages/visit_tags.html",
     "pages/patient_visits.html",
     "pages/patient_medicines.html",
+    "pages/patient_records.html",
     "pages/patient_data.html",
     "pages/accesses.html",
     "pages/ops.html",

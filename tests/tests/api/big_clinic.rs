@@ -154,6 +154,7 @@ async fn at_a_clinic_of_a_hundred_thousand_patients_no_request_scans_a_big_table
         ),
         Ask::Get(own.clone(), "/p".into()),
         Ask::Get(own.clone(), "/p/medicines".into()),
+        Ask::Get(own.clone(), "/p/records".into()),
         Ask::Get(own.clone(), "/p/accesses".into()),
         Ask::Get(own, "/p/data/file".into()),
     ];

@@ -229,6 +229,13 @@ async fn patients_see_what_is_theirs_and_nothing_of_others() {
         medicines.contains("Examplomycin") && medicines.contains("/p/d/") && medicines.contains("not answered"),
         "{medicines}"
     );
+    for (title, state) in [("Allergic to penicillin", "active"), ("Leg of another patient", "entered_in_error")] {
+        sqlx::query("INSERT INTO medical_records (record_id, org_id, patient_id, author_id, kind, title, recorded_at, updated_at, state, withdrawn_at, withdrawn_by, withdrawn_reason)
+            VALUES ($1, $2, $3, $4, 'allergy', $5, now(), now(), $6, CASE WHEN $6 <> 'active' THEN now() END, CASE WHEN $6 <> 'active' THEN $4 END, CASE WHEN $6 <> 'active' THEN 'mixed up' END)")
+            .bind(new_id()).bind(clinic.org).bind(clinic.patient).bind(clinic.doctor).bind(title).bind(state).execute(&api.pool).await.expect("a record");
+    }
+    let records = mine.get("/p/records").await.expect_status(200).text();
+    assert!(records.contains("Allergic to penicillin") && !records.contains("Leg of another"), "{records}");
     let data = mine.get("/p/data").await.expect_status(200).text();
     assert!(data.contains("Patient-a"), "{data}");
     let file = mine.get("/p/data/file").await.expect_status(200);
@@ -240,12 +247,16 @@ async fn patients_see_what_is_theirs_and_nothing_of_others() {
         "{file}"
     );
     assert_eq!(file["appointments"].as_array().map(Vec::len), Some(1));
+    assert_eq!(file["medical_records"].as_array().map(Vec::len), Some(1));
 
     let neighbour = enter(&api, "neighbour@example.org").await;
-    for page in ["/p", "/p/medicines", "/p/data", "/p/data/file"] {
+    for page in ["/p", "/p/medicines", "/p/records", "/p/data", "/p/data/file"] {
         let shown = neighbour.get(page).await.expect_status(200).text();
         assert!(
-            !shown.contains("Examplomycin") && !shown.contains("2031") && !shown.contains("Patient-a"),
+            !shown.contains("Examplomycin")
+                && !shown.contains("penicillin")
+                && !shown.contains("2031")
+                && !shown.contains("Patient-a"),
             "{page}: {shown}"
         );
     }

@@ -12,6 +12,7 @@ use pulsecal_core::store::people::Patient;
 use serde_json::{Value, json};
 
 use super::own;
+use super::records::{of_own, of_record};
 use crate::app::App;
 use crate::pages::desk;
 use crate::pages::session::SignedIn;
@@ -58,16 +59,19 @@ async fn file(State(app): State<App>, person: SignedIn) -> Result<Response, Prob
     visits.reverse();
     visits.extend(ahead(tx.conn(), org, id, now, MOST).await?);
     let medicines = of_patient(tx.conn(), org, id, now, MOST).await?;
+    let records = of_own(&mut tx, &person, MOST).await?;
     let messages = listing::messages(tx.conn(), org, None, Some(id), None, MOST).await?;
     person.saw(&app, tx, Some(("person", id.0)), [id]).await?;
     let full = usize::try_from(MOST).unwrap_or(usize::MAX);
+    let complete = [visits.len(), medicines.len(), records.len(), messages.len()].iter().all(|rows| *rows < full);
     let document = json!({
         "clinic": person.organization,
         "made_at": now,
-        "complete": visits.len() < full && medicines.len() < full && messages.len() < full,
+        "complete": complete,
         "person": of_person(&patient, zone.name()),
         "appointments": visits.iter().map(of_visit).collect::<Vec<Value>>(),
         "medicines": medicines.iter().map(of_medicine).collect::<Vec<Value>>(),
+        "medical_records": records.iter().map(of_record).collect::<Vec<Value>>(),
         "messages": messages.iter().map(|row| json!({
             "kind": row.kind, "state": row.state, "channel": row.channel, "created_at": row.created_at, "settled_at": row.settled_at,
         })).collect::<Vec<Value>>(),

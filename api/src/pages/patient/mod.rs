@@ -3,6 +3,7 @@
 
 mod data;
 mod medicines;
+mod records;
 mod visits;
 
 use axum::Router;
@@ -18,7 +19,7 @@ use crate::problem::Problem;
 
 /// The routes of patients who are signed in.
 pub(super) fn router() -> Router<App> {
-    visits::router().merge(medicines::router()).merge(data::router())
+    visits::router().merge(medicines::router()).merge(records::router()).merge(data::router())
 }
 
 /// Until when the links on a page lead on.
