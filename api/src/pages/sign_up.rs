@@ -8,7 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::Response;
 use axum::routing::get;
 use pulsecal_core::accounts::rules::{LONGEST, SHORTEST};
-use pulsecal_core::accounts::sign_up::{self, LONGEST_NAME, Wish};
+use pulsecal_core::accounts::sign_up::{self, Confirmed, LONGEST_NAME, Wish};
 use pulsecal_core::accounts::{self, Opened};
 use pulsecal_core::links::LinkError;
 use pulsecal_core::store::account_mails::AccountMailKind;
@@ -21,8 +21,10 @@ use super::session::{FORM_TOKEN, from_our_page, read_form};
 use super::{desk, page};
 use crate::access::{LinkHolder, request_of};
 use crate::app::App;
-use crate::limits::{RESETS, SIGN_UP, address_of};
+use crate::limits::{ACCOUNT, RESETS, SIGN_UP, address_of};
 use crate::problem::Problem;
+
+const WRONG: &str = "This is not the password that was chosen when somebody signed up. Nothing was changed. Try again, or sign up once more if you do not remember it.";
 
 /// `/sign-up` and what its mail leads to.
 pub(super) fn router() -> Router<App> {
@@ -158,6 +160,7 @@ impl Open {
             "problem": problem,
             "done": done,
             "sign_in": format!("{}/sign-in", app.base_path),
+            "sign_up": format!("{}/sign-up", app.base_path),
         });
         desk::page(app, None, status, "confirm_address", view)
     }
@@ -186,14 +189,26 @@ async fn confirm(
     };
     from_our_page(&app, request.headers())?;
     let fields = read_form(request, &app).await?;
-    let token = fields.iter().find(|(name, _)| name == FORM_TOKEN).map_or("", |(_, value)| value.as_str());
-    if token != open.form_token() {
+    let field = |name: &str| fields.iter().find(|(given, _)| given == name).map_or("", |(_, value)| value.as_str());
+    let unfit = StatusCode::UNPROCESSABLE_ENTITY;
+    if field(FORM_TOKEN) != open.form_token() {
         let again = "Nothing was changed. Please load this page again and send it from there.";
-        return open.page(&app, StatusCode::UNPROCESSABLE_ENTITY, Some(again), false);
+        return open.page(&app, unfit, Some(again), false);
     }
-    if sign_up::confirm(&app.ctx, &open.opened, holder.request()).await? {
-        open.page(&app, StatusCode::OK, None, true)
-    } else {
-        over(&app)
+    let turn = app.limits.take(ACCOUNT, &open.opened.email).await;
+    if !turn.allowed {
+        let wait = turn.wait.as_secs() + 1;
+        let why = format!("Too many tries. Please wait {wait} seconds.");
+        let mut response = open.page(&app, StatusCode::TOO_MANY_REQUESTS, Some(&why), false)?;
+        response.headers_mut().insert(header::RETRY_AFTER, wait.into());
+        return Ok(response);
+    }
+    match sign_up::confirm(&app.ctx, &open.opened, &open.chosen, field("password"), holder.request()).await? {
+        Confirmed::Done => {
+            app.limits.give_back(ACCOUNT, &open.opened.email).await;
+            open.page(&app, StatusCode::OK, None, true)
+        }
+        Confirmed::Wrong => open.page(&app, unfit, Some(WRONG), false),
+        Confirmed::Over => over(&app),
     }
 }

@@ -111,7 +111,7 @@ pub const RULES: &[Rule] = &[
     rule("GET", "/sign-up", Anybody, Nothing),
     rule("POST", "/sign-up", Anybody, Write(&["account.sign_up_asked"])),
     rule("GET", "/sign-up/{token}", LinkHolder, Nothing),
-    rule("POST", "/sign-up/{token}", LinkHolder, Write(&["account.signed_up"])),
+    rule("POST", "/sign-up/{token}", LinkHolder, Write(&["account.signed_up", "account.sign_up_refused"])),
     // Whoever has the cookie of an account without a place.
     rule("GET", "/lobby", Anybody, Nothing),
     rule("POST", "/lobby/leave", Anybody, Write(&["lobby.ended"])),

@@ -1,8 +1,11 @@
 //! Signing up: an account becomes somebody's when the link that was mailed to its address comes back. Until then it lets nobody in, and
 //! nobody is told whether there was one before.
+//!
+//! The chosen password is asked once more there. The link alone proves the address only: whoever signs up with somebody else's address must
+//! not have their own password confirmed by its owner, who presses a button.
 
 use super::rules::{self, Unfit};
-use super::{AccountError, MakeJob, Opened, normal, note, write_mail};
+use super::{AccountError, Checked, MakeJob, Opened, normal, note, write_mail};
 use crate::context::Context;
 use crate::ids::RequestId;
 use crate::store::account_mails::{self, AccountMailKind};
@@ -77,19 +80,40 @@ pub async fn signed_up(tx: &mut Tx, opened: &Opened) -> Result<Option<SignUp>, D
     sign_ups::find(tx.conn(), opened.mail).await
 }
 
-/// Confirms a sign-up: the account is theirs, with the name and the password that they chose. False: the link was used, or the account is
-/// somebody's by now.
+/// What came of confirming a sign-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Confirmed {
+    /// The account is theirs, with the name and the password that they chose.
+    Done,
+    /// It is not the password that was chosen; the link is still good.
+    Wrong,
+    /// The link was used, or the account is somebody's by now.
+    Over,
+}
+
+/// Confirms a sign-up by its link and the password that was chosen.
 ///
 /// # Errors
-/// Postgres.
-pub async fn confirm(ctx: &Context, opened: &Opened, request: RequestId) -> Result<bool, DbError> {
+/// [`AccountError`].
+pub async fn confirm(
+    ctx: &Context,
+    opened: &Opened,
+    chosen: &SignUp,
+    password: &str,
+    request: RequestId,
+) -> Result<Confirmed, AccountError> {
+    let checked = ctx.passwords.check(password, Some(&chosen.password_hash)).await?;
     let mut tx = ctx.begin(Scope::Platform).await?;
     let now = tx.now();
     let account = accounts::lock(tx.conn(), opened.account).await?;
-    if account.verified || !account_mails::spend(tx.conn(), opened.mail, now).await? {
-        return Ok(false);
+    if !matches!(checked, Checked::Right { .. }) {
+        note(&mut tx, Actor::UnknownToken { request }, "account.sign_up_refused", account.id, "failed").await?;
+        tx.commit().await?;
+        return Ok(Confirmed::Wrong);
     }
-    let Some(chosen) = sign_ups::find(tx.conn(), opened.mail).await? else { return Ok(false) };
+    if account.verified || !account_mails::spend(tx.conn(), opened.mail, now).await? {
+        return Ok(Confirmed::Over);
+    }
     accounts::set_password(tx.conn(), account.id, &chosen.password_hash, now).await?;
     accounts::set_name(tx.conn(), account.id, &chosen.given_name, &chosen.family_name, now).await?;
     accounts::set_verified(tx.conn(), account.id, now).await?;
@@ -97,5 +121,5 @@ pub async fn confirm(ctx: &Context, opened: &Opened, request: RequestId) -> Resu
     sign_ups::forget_of(tx.conn(), account.id).await?;
     note(&mut tx, Actor::Account { id: account.id, request }, "account.signed_up", account.id, "success").await?;
     tx.commit().await?;
-    Ok(true)
+    Ok(Confirmed::Done)
 }

@@ -46,10 +46,14 @@ async fn newest_link(api: &TestApi, email: &str) -> String {
     format!("/sign-up/{}", links.account_token(AccountMailId(mail), &seed))
 }
 
-/// Presses the button of a link's page.
+/// Sends the form of a link's page, with [`PASSWORD`].
 pub async fn confirm(api: &TestApi, link: &str) -> Answer {
+    confirm_with(api, link, PASSWORD).await
+}
+
+async fn confirm_with(api: &TestApi, link: &str, password: &str) -> Answer {
     let form = form_token(&api.anonymous(), link).await;
-    api.anonymous().post_form(link, &[("form_token", &form)]).await
+    api.anonymous().post_form(link, &[("form_token", &form), ("password", password)]).await
 }
 
 /// Signs out of the lobby.
@@ -78,7 +82,7 @@ async fn somebody_signs_up_by_mail_and_waits_in_the_lobby_until_a_clinic_invites
         assert!(refused.text().contains("Nothing was changed"));
     }
     let form = form_token(&api.anonymous(), &link).await;
-    let fields = [("form_token", form.as_str())];
+    let fields = [("form_token", form.as_str()), ("password", PASSWORD)];
     let http = api.anonymous();
     let (one, two) = tokio::join!(http.post_form(&link, &fields), http.post_form(&link, &fields));
     let mut statuses = [one.status, two.status];
@@ -132,6 +136,9 @@ async fn a_known_address_is_told_by_mail_only_and_each_link_confirms_its_own_pas
     let _asked = ask_with(&api, NEW, "Eve", "three owls over nine rivers").await.expect_status(200);
     let theirs = newest_link(&api, NEW).await;
     assert!(api.anonymous().get(&theirs).await.expect_status(200).text().contains("Eve Okafor"));
+    let not_mine = confirm(&api, &theirs).await.expect_status(422);
+    assert!(not_mine.text().contains("not the password that was chosen"), "{}", not_mine.text());
+    assert_eq!(noted(&api, "account.sign_up_refused", "failed").await, 1);
     let _done = confirm(&api, &mine).await.expect_status(200);
     let _lapsed = api.anonymous().get(&theirs).await.expect_status(410);
     let _mine = enter(&api, NEW).await;
