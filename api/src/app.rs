@@ -208,6 +208,8 @@ mod tests {
             ("GET", format!("/v1/medication-reminders/{id}")),
             ("PATCH", format!("/v1/medication-reminders/{id}")),
             ("GET", format!("/v1/medication-reminders/{id}/occurrences")),
+            ("POST", format!("/v1/occurrences/{id}/taken")),
+            ("POST", format!("/v1/occurrences/{id}/skipped")),
             ("GET", "/v1/appointments".to_owned()),
             ("POST", "/v1/appointments".to_owned()),
             ("GET", format!("/v1/appointments/{id}")),

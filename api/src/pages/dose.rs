@@ -111,7 +111,7 @@ async fn record(
     };
     let refused = |sentence| open.form(&app, StatusCode::CONFLICT, None, Some(sentence));
     match answer(&app.ctx, open.link.org, open.link.dose, said, request).await? {
-        Answered::Recorded(_) | Answered::Already => {
+        Answered::Recorded { .. } | Answered::Already => {
             let to = format!("{}/done", open.path(&app));
             Ok((StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response())
         }

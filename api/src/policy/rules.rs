@@ -59,6 +59,8 @@ pub const RULES: &[Rule] = &[
     rule("GET", "/v1/medication-reminders/{id}", Token(RemindersRead), Read("reminder.read")),
     rule("PATCH", "/v1/medication-reminders/{id}", Token(RemindersWrite), Write(&["reminder.changed"])),
     rule("GET", "/v1/medication-reminders/{id}/occurrences", Token(RemindersRead), Read("dose.list")),
+    rule("POST", "/v1/occurrences/{id}/taken", Token(RemindersWrite), Write(&["dose.taken"])),
+    rule("POST", "/v1/occurrences/{id}/skipped", Token(RemindersWrite), Write(&["dose.skipped"])),
     rule("GET", "/v1/organization", Token(OrganizationRead), Nothing),
     rule("PATCH", "/v1/organization", Token(OrganizationWrite), Write(&["organization.changed"])),
     rule("GET", "/v1/join-requests", Token(JoinsDecide), Nothing),

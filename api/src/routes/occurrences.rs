@@ -1,9 +1,12 @@
-//! `/v1/medication-reminders/{id}/occurrences`: the doses of any range, past or future, computed and not stored.
+//! `/v1/medication-reminders/{id}/occurrences`: the doses of any range, past or future, computed and not stored. `/v1/occurrences/{id}`:
+//! what staff say to a stored one.
+
+mod answers;
 
 use std::collections::HashMap;
 
 use axum::extract::State;
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use pulsecal_core::doses::planner::{self, Unplannable};
@@ -33,13 +36,17 @@ const USUAL: TimeDelta = TimeDelta::days(14);
 /// Doses are shown until the last day of the year 9999: what comes later, in whichever zone, cannot be written as RFC 3339 has it.
 const LAST: i64 = 253_402_214_400;
 
-/// The route.
+/// The routes.
 pub(super) fn router() -> Router<App> {
-    Router::new().route("/medication-reminders/{id}/occurrences", get(list))
+    Router::new()
+        .route("/medication-reminders/{id}/occurrences", get(list))
+        .route("/occurrences/{id}/taken", post(answers::taken))
+        .route("/occurrences/{id}/skipped", post(answers::skipped))
 }
 
-/// What the contract says of it.
+/// What the contract says of them.
 pub(super) fn contract() -> Vec<Operation> {
+    let [taken, skipped] = answers::operations();
     vec![
         Operation::new("GET", "/v1/medication-reminders/{id}/occurrences", "Shows the doses of a range")
             .detail("Past and future ones are computed by the reminder as it is now; `stored` is what became of them.")
@@ -50,14 +57,20 @@ pub(super) fn contract() -> Vec<Operation> {
             )
             .fails([Problem::conflict("This reminder cannot be planned: the timing is not one.")])
             .shows::<Shown>("The doses.", example()),
+        taken,
+        skipped,
     ]
 }
 
-fn example() -> Value {
-    let stored = json!({
+fn stored_example() -> Value {
+    json!({
         "id": DOSE, "due_at": "2026-12-01T07:00:00Z", "zone": "Europe/Berlin", "state": "planned", "snoozes": 0, "reason": null,
         "reminded_at": null, "settled_at": null,
-    });
+    })
+}
+
+fn example() -> Value {
+    let stored = stored_example();
     let dose = json!({
         "slot": "2026-12-01T08:00:00", "due_at": "2026-12-01T07:00:00Z", "local": "2026-12-01T08:00:00+01:00", "shift": null,
         "explanation": null, "stored": stored,

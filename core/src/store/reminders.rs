@@ -224,6 +224,52 @@ pub async fn stored_at(
     .await
 }
 
+/// Whose a dose is, and whether it is one to be given.
+#[derive(Clone, Debug)]
+pub struct DoseAbout {
+    /// The reminder whose plan has it.
+    pub reminder: ReminderId,
+    /// The patient.
+    pub patient: PersonId,
+    /// Reminder, prescription and patient are such that doses are reminded of.
+    pub in_force: bool,
+}
+
+/// One stored dose, and whose it is.
+///
+/// # Errors
+/// Postgres.
+pub async fn stored(
+    conn: &mut PgConnection,
+    id: OccurrenceId,
+) -> Result<Option<(DoseAbout, StoredOccurrence)>, DbError> {
+    let row = sqlx::query!(
+        r#"SELECT o.reminder_id AS "reminder: ReminderId", o.patient_id AS "patient: PersonId",
+             (r.active AND x.status = 'active' AND p.active AND NOT p.deceased) AS "in_force!",
+             o.slot, o.due_at, o.zone, o.state, o.snoozes, o.reason, o.reminded_at, o.settled_at
+           FROM dose_occurrences o JOIN medication_reminders r USING (reminder_id) JOIN prescriptions x USING (prescription_id)
+           JOIN people p ON p.person_id = o.patient_id WHERE o.occurrence_id = $1"#,
+        id.0
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| {
+        let about = DoseAbout { reminder: row.reminder, patient: row.patient, in_force: row.in_force };
+        let dose = StoredOccurrence {
+            id,
+            slot: row.slot,
+            due_at: row.due_at,
+            zone: row.zone,
+            state: row.state,
+            snoozes: row.snoozes,
+            reason: row.reason,
+            reminded_at: row.reminded_at,
+            settled_at: row.settled_at,
+        };
+        (about, dose)
+    }))
+}
+
 /// Enqueues planning on behalf of `org`. `planning` is the job that plans whatever is due for it; here it belongs to the
 /// organization, as all rows do that the organization's own transactions write, and has no unique key: one that is
 /// running may have looked already and would not see what this transaction commits.

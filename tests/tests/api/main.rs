@@ -11,6 +11,7 @@ mod bodies;
 mod chat;
 mod clients;
 mod contacts;
+mod doses;
 mod idempotency;
 mod joining;
 mod limits;

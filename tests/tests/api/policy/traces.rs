@@ -123,6 +123,12 @@ impl Fixture {
             ("GET", "/v1/medication-reminders/{id}" | "/v1/medication-reminders/{id}/occurrences") => {
                 doctor.get(&path(self.reminder)).await
             }
+            ("POST", "/v1/occurrences/{id}/taken" | "/v1/occurrences/{id}/skipped") => {
+                let (_, reminder) = clinic.add_reminder(&api.pool).await;
+                let due = now() - TimeDelta::minutes(1);
+                let dose = clinic.add_dose(&api.pool, reminder, "2026-11-20T08:00:00", due, "reminded").await;
+                doctor.post(&path(dose), &json!({})).await
+            }
             ("PATCH", "/v1/organization") => self.admin.patch(rule.path, &json!({"address": "Lindenstraße 12"})).await,
             (method, online) if online.contains("/session") && online.contains("{id}") => {
                 let visit = self.online_visit(api).await;
