@@ -13,10 +13,11 @@ use uuid::Uuid;
 use crate::account_links::{link_of, send_form};
 use crate::accounts::{PASSWORD, add_account, enter};
 use crate::clients::Program;
-use crate::second_factor::{code, half, send_code, switch_on};
+use crate::second_factor::{half, send_code, switch_on};
 use crate::sign_in::{browser, form_token};
-use crate::sign_up::{ask_for, asked_link, confirm, leave_lobby};
 use crate::support::{Clinic, SECRET_KEY, TestApi, add_person, add_token, new_id, now, timing, token_of};
+
+use super::accounts;
 
 /// The steps of the day of a visit.
 const STEPS: [&str; 5] = ["}/check-in", "}/start", "}/complete", "}/decline", "}/no-show"];
@@ -257,15 +258,8 @@ impl Fixture {
                 let form = form_token(&leaving, "/staff/agenda").await;
                 leaving.post_form(rule.path, &[("form_token", &form)]).await
             }
-            ("POST", "/sign-up") => ask_for(api, &format!("{}@example.org", new_id()), "Ada").await,
-            ("POST", "/sign-up/{token}") => {
-                let link = asked_link(api, &format!("{}@example.org", new_id()), "Ada").await;
-                confirm(api, &link).await
-            }
-            ("POST", "/lobby/leave") => {
-                let email = format!("{}@example.org", new_id());
-                add_account(&api.pool, &email, &[]).await;
-                leave_lobby(&enter(api, &email).await).await
+            ("POST", path) if path.starts_with("/sign-up") || path == "/lobby/leave" => {
+                accounts::come_anew(api, path).await
             }
             ("POST", "/forgot") => api.anonymous().post_form(rule.path, &[("email", "doctor@example.org")]).await,
             ("POST", "/reset/{token}") => {
@@ -289,23 +283,7 @@ impl Fixture {
                 send_code(&half(api, &email).await, &codes[0]).await
             }
             ("POST", factor) if factor.starts_with("/account/second-factor") => {
-                let email = format!("{}@example.org", new_id());
-                add_account(&api.pool, &email, &[clinic.doctor]).await;
-                let owner = enter(api, &email).await;
-                if !["/account/second-factor", "/account/second-factor/confirm"].contains(&factor) {
-                    let _on = switch_on(&owner).await;
-                }
-                let page = "/account/second-factor";
-                let form = form_token(&owner, page).await;
-                let fields = [("form_token", form.as_str()), ("password", PASSWORD)];
-                if factor.ends_with("/confirm") {
-                    let _begun = owner.post_form(page, &fields).await.expect_status(303);
-                    let shown = owner.get(page).await.expect_status(200).text();
-                    let key = shown.split("<code id=\"key\">").nth(1).and_then(|rest| rest.split('<').next());
-                    let code = code(key.expect("a key"), 0);
-                    return owner.post_form(factor, &[("form_token", &form), ("code", &code)]).await;
-                }
-                owner.post_form(factor, &fields).await
+                accounts::change_factor(api, clinic, factor).await
             }
             ("POST", account) if account.starts_with("/account/") => {
                 let email = format!("{}@example.org", new_id());
