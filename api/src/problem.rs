@@ -119,7 +119,7 @@ impl Problem {
     /// 403: medical records of somebody whom they do not treat.
     pub(crate) fn not_treating() -> Self {
         let detail = "You do not treat this patient, so their medical records are closed to you. If you need them all the same, break the glass: \
-            POST /v1/patients/{id}/break-glass with your reason, or the form on the patient's page. It opens them to you for 4 hours, and \
+            POST /v1/patients/{id}/break-glass with your reason. It opens them to you for 4 hours, and \
             operators, administrators and the patient see that it was done.";
         Self::new(StatusCode::FORBIDDEN, "not_treating", "Not your patient", detail)
     }

@@ -193,7 +193,14 @@ struct Change {
 }
 
 impl Change {
+    /// Of a patient who is there.
     fn read(mut fields: Fields, now: DateTime<Utc>) -> Result<Self, Problem> {
+        let (active, deceased) = (fields.set("active"), fields.set("deceased"));
+        Ok(Self { active, deceased, ..Self::of_new(fields, now)? })
+    }
+
+    /// Of a new one, who takes part and lives.
+    fn of_new(mut fields: Fields, now: DateTime<Utc>) -> Result<Self, Problem> {
         let mut name = |name: &'static str| {
             let text = fields.set::<String>(name);
             fields.check_length(name, text.as_deref(), NAME);
@@ -235,8 +242,8 @@ impl Change {
             email,
             privacy_level,
             medicine_opt_in: fields.set("medicine_opt_in"),
-            active: fields.set("active"),
-            deceased: fields.set("deceased"),
+            active: None,
+            deceased: None,
         };
         fields.finish()?;
         Ok(change)

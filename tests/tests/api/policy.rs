@@ -12,6 +12,7 @@ use crate::sign_in::{browser, form_token};
 use crate::support::{Clinic, TestApi, add_person, add_token, new_id, token_of};
 
 mod accounts;
+mod records;
 mod traces;
 
 const ROLES: [Role; 6] = [Role::Patient, Role::Doctor, Role::Nurse, Role::Receptionist, Role::Admin, Role::Ops];

@@ -1,10 +1,9 @@
 //! `/v1/patients/{id}/break-glass`: reading the records of a patient whom one does not treat, with a reason, for a while.
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
-use axum::{Json, Router};
 use chrono::{DateTime, Utc};
 use pulsecal_core::ids::{GlassId, PersonId};
 use pulsecal_core::records::{self, wrong_reason};
@@ -21,11 +20,6 @@ use crate::app::App;
 use crate::fields::JsonBody;
 use crate::params::Id;
 use crate::problem::Problem;
-
-/// The route.
-pub(super) fn router() -> Router<App> {
-    Router::new().route("/patients/{id}/break-glass", post(break_glass))
-}
 
 /// A broken glass, as it is shown.
 #[derive(Serialize, ToSchema)]
@@ -53,7 +47,7 @@ impl From<Glass> for Shown {
     }
 }
 
-async fn break_glass(
+pub(super) async fn break_glass(
     by: Writer,
     State(app): State<App>,
     Id(id): Id<PersonId>,

@@ -45,7 +45,7 @@ pub(super) async fn register(by: Writer, State(app): State<App>, body: JsonBody)
         }
     }
     let duplicate_ok = fields.set::<bool>("duplicate_ok").unwrap_or(false);
-    let change = Change::read(fields, app.ctx.clock.now())?;
+    let change = Change::of_new(fields, app.ctx.clock.now())?;
     let mut tx = by.begin(&app).await?;
     let now = tx.now();
     let mut row = Patient {

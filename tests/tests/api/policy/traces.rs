@@ -10,6 +10,7 @@ use pulsecal_tests::servers::Postgres;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::records::record;
 use crate::account_links::{link_of, send_form};
 use crate::accounts::{PASSWORD, add_account, enter};
 use crate::clients::Program;
@@ -97,7 +98,9 @@ impl Fixture {
             ("POST", "/v1/patients/{id}/break-glass") => {
                 doctor.post(&path(clinic.patient), &json!({"reason": "Emergency, the patient is unconscious."})).await
             }
-            (method, records) if records.starts_with("/v1/medical-records") => self.record(records, method).await,
+            (method, records) if records.starts_with("/v1/medical-records") => {
+                record(doctor, clinic.patient, records, method).await
+            }
             (_, contacts) if contacts.contains("emergency-contacts") => self.contact(contacts, rule.method).await,
             ("POST", "/v1/prescriptions") => {
                 doctor.post(rule.path, &json!({"patient_id": clinic.patient, "medicine": "Examplomycin"})).await
@@ -358,24 +361,6 @@ impl Fixture {
             "GET" => self.doctor.get(&path).await,
             "PATCH" => self.admin.patch(&path, &json!({"primary": true})).await,
             _ => self.admin.post(&path, &body).await,
-        }
-    }
-
-    async fn record(&self, route: &str, method: &str) -> Answer {
-        let (records, patient) = ("/v1/medical-records", self.clinic.patient);
-        if (method, route) == ("GET", records) {
-            return self.doctor.get(&format!("{records}?patient={patient}")).await;
-        }
-        let new = json!({"patient_id": patient, "kind": "note", "title": "Slept well"});
-        let written = self.doctor.post(records, &new).await;
-        if route == records {
-            return written;
-        }
-        let path = route.replace("{id}", written.expect_status(201).json()["id"].as_str().expect("an id"));
-        match method {
-            "GET" => self.doctor.get(&path).await,
-            "PATCH" => self.doctor.patch(&path, &json!({"title": "Slept badly"})).await,
-            _ => self.doctor.post(&path, &json!({"reason": "Another patient's."})).await,
         }
     }
 
