@@ -29,6 +29,9 @@ pub(crate) const CLIENTS: Limit = Limit { name: "clients", burst: 10, every: Dur
 /// Audit entries about an address from which nobody is known.
 pub(crate) const STRANGERS: Limit = Limit { name: "strangers", burst: 10, every: Duration::from_secs(30) };
 
+/// Glasses that one person may break. In an emergency many are hurt; who reads through the house is stopped.
+pub(crate) const GLASS: Limit = Limit { name: "glass", burst: 20, every: Duration::from_secs(180) };
+
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const LEFT: HeaderName = HeaderName::from_static("ratelimit");
 
@@ -74,7 +77,8 @@ pub(crate) async fn by_caller(app: &App, extensions: &Extensions, id: &str) -> R
     if turn.allowed { Ok(()) } else { Err(refused(&turn)) }
 }
 
-fn refused(turn: &Turn) -> Problem {
+/// The answer to who has no turn left.
+pub(crate) fn refused(turn: &Turn) -> Problem {
     metrics::counter!("api_limited_total", "limit" => turn.limit.name).increment(1);
     Problem::too_often(seconds(turn.wait))
 }

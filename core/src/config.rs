@@ -51,13 +51,16 @@ pub const VARIABLES: &[Variable] = &[
     var("PG_BIN", Some("")),
     var("SENTRY_DSN", Some("")),
     var("OTEL_EXPORTER_OTLP_ENDPOINT", Some("")),
+    var("GOOGLE_CLIENT_ID", Some("")),
+    var("GOOGLE_CLIENT_SECRET", Some("")),
     var("OIDC_ISSUER", Some("")),
-    var("OIDC_CLIENT_ID", Some("")),
-    var("OIDC_CLIENT_SECRET", Some("")),
     var("LOG_FORMAT", Some("")),
     var("JOB_HISTORY_MONTHS", Some("13")),
     var("PULSECAL_ALLOW_ABORT", Some("")),
 ];
+
+/// The issuer of `GOOGLE_CLIENT_ID` where `OIDC_ISSUER` names no other.
+const GOOGLE: &str = "https://accounts.google.com";
 
 /// A wrong or missing variable: one line that names it. The value itself is never shown, it may be a secret.
 #[derive(Debug, thiserror::Error)]
@@ -182,7 +185,7 @@ pub struct Config {
     pub worker_queues: WorkerQueues,
     /// `JOB_HISTORY_MONTHS`.
     pub job_history_months: HistoryMonths,
-    /// `OIDC_ISSUER`, `OIDC_CLIENT_ID` and `OIDC_CLIENT_SECRET`; none: people sign in with passwords only.
+    /// `GOOGLE_CLIENT_ID`, `GOOGLE_CLIENT_SECRET` and `OIDC_ISSUER`; none: people sign in with passwords only.
     pub oidc: Option<OidcConfig>,
     /// `SENTRY_DSN`; none: no Sentry.
     pub sentry_dsn: Option<Secret<String>>,
@@ -305,26 +308,19 @@ impl Reader<'_> {
         parse(&self.text(name)?).map_err(|problem| ConfigError { name, problem })
     }
 
-    /// All three variables, or none of them.
+    /// The client with its secret, at Google or at the issuer that is named; or none of the three variables.
     fn oidc(&self) -> Result<Option<OidcConfig>, ConfigError> {
-        let [issuer, client, secret] = ["OIDC_ISSUER", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET"];
-        let set = [self.optional(issuer)?, self.optional(client)?, self.optional(secret)?];
-        match set {
-            [None, None, None] => Ok(None),
-            [Some(at), Some(client), Some(secret)] => OidcConfig::new(&at, &client, Secret(secret))
+        let [client, secret, issuer] = ["GOOGLE_CLIENT_ID", "GOOGLE_CLIENT_SECRET", "OIDC_ISSUER"];
+        let [named, proof, at] = [self.optional(client)?, self.optional(secret)?, self.optional(issuer)?];
+        match (named, proof) {
+            (None, None) if at.is_none() => Ok(None),
+            (Some(named), Some(proof)) => OidcConfig::new(at.as_deref().unwrap_or(GOOGLE), &named, Secret(proof))
                 .map(Some)
                 .map_err(|problem| ConfigError { name: issuer, problem }),
-            [at, named, _] => {
-                let name = if at.is_none() {
-                    issuer
-                } else if named.is_none() {
-                    client
-                } else {
-                    secret
-                };
-                let problem =
-                    "is not set, and OIDC_ISSUER, OIDC_CLIENT_ID and OIDC_CLIENT_SECRET belong together".into();
-                Err(ConfigError { name, problem })
+            (named, _) => {
+                let name = if named.is_none() { client } else { secret };
+                let problem = "is not set; signing in elsewhere needs GOOGLE_CLIENT_ID and GOOGLE_CLIENT_SECRET, and OIDC_ISSUER where it is not Google";
+                Err(ConfigError { name, problem: problem.into() })
             }
         }
     }
@@ -388,19 +384,30 @@ mod tests {
     }
 
     #[test]
-    fn an_issuer_is_set_as_a_whole_and_is_not_asked_in_the_clear() {
-        let all =
-            |issuer| read(&[("OIDC_ISSUER", issuer), ("OIDC_CLIENT_ID", "us"), ("OIDC_CLIENT_SECRET", "hunter2")]);
-        assert!(all("https://accounts.example.com").expect("valid").oidc.is_some());
-        assert!(all("http://127.0.0.1:9000").expect("valid").oidc.is_some());
+    fn a_client_is_set_as_a_whole_and_its_issuer_is_google_or_the_one_that_is_named() {
+        let client = [("GOOGLE_CLIENT_ID", "us"), ("GOOGLE_CLIENT_SECRET", "hunter2")];
+        let at = |issuer| read(&[client[0], client[1], ("OIDC_ISSUER", issuer)]);
+        for (issuer, asked) in [
+            ("", "https://accounts.google.com"),
+            ("https://id.clinic.example", "https://id.clinic.example"),
+            ("http://127.0.0.1:9000", "http://127.0.0.1:9000"),
+        ] {
+            assert_eq!(at(issuer).expect("valid").oidc.expect("set").issuer(), asked);
+        }
         for bad in ["http://accounts.example.com", "hunter2", "https://a.example/?x"] {
-            let said = all(bad).expect_err(bad).to_string();
+            let said = at(bad).expect_err(bad).to_string();
             assert!(said.starts_with("OIDC_ISSUER: ") && !said.contains("hunter2"), "{said}");
         }
-        let said = read(&[("OIDC_ISSUER", "https://a.example"), ("OIDC_CLIENT_ID", "us")]).expect_err("not whole");
-        assert!(said.to_string().starts_with("OIDC_CLIENT_SECRET: "), "{said}");
-        let said = read(&[("OIDC_CLIENT_SECRET", "hunter2")]).expect_err("not whole").to_string();
-        assert!(said.starts_with("OIDC_ISSUER: ") && !said.contains("hunter2"), "{said}");
+        let issuer = ("OIDC_ISSUER", "https://a.example");
+        for (set, missing) in [
+            (vec![client[0]], "GOOGLE_CLIENT_SECRET: "),
+            (vec![client[1]], "GOOGLE_CLIENT_ID: "),
+            (vec![issuer], "GOOGLE_CLIENT_ID: "),
+            (vec![issuer, client[0]], "GOOGLE_CLIENT_SECRET: "),
+        ] {
+            let said = read(&set).expect_err(missing).to_string();
+            assert!(said.starts_with(missing) && !said.contains("hunter2"), "{said}");
+        }
     }
 
     #[test]

@@ -90,8 +90,13 @@ impl Job for GlassAlarmed {
         } else if over {
             tracing::info!(alarm = name, "{name}: over. {}", Alarm::GlassBroken.over());
         }
-        // It comes back when the break ends.
-        Ok((broken.ends_at - now).to_std().map_or(Verdict::Done, |left| Verdict::Snooze(left + Duration::from_secs(1))))
+        // It comes back when the break ends; at once if it told of one that had ended already, since nobody else ends the alarm.
+        let left = (broken.ends_at - now).to_std();
+        match left {
+            Ok(left) => Ok(Verdict::Snooze(left + Duration::from_secs(1))),
+            Err(_) if raised => Ok(Verdict::Snooze(Duration::from_secs(1))),
+            Err(_) => Ok(Verdict::Done),
+        }
     }
 }
 

@@ -111,6 +111,8 @@ fn did(action: &str) -> String {
         "patient.fetched" => "downloaded the patient's data",
         "prescription.list" | "prescription.read" => "looked at prescriptions",
         "reminder.list" | "reminder.read" | "dose.list" | "dose.read" => "looked at reminders and doses",
+        "dose.taken" => "put on record that a dose was taken",
+        "dose.skipped" => "put on record that a dose was skipped",
         "appointment.list" | "appointment.read" => "looked at visits",
         "record.list" | "record.read" => "looked at medical records",
         "record.written" => "wrote a medical record",

@@ -30,7 +30,7 @@ pub(super) fn contract() -> Vec<Operation> {
     });
     vec![
         Operation::new("GET", "/v1/patients/{id}/accesses", "Lists who saw or changed what is a patient's")
-            .detail("Looks at anything that shows the patient, lists among them, and changes of the patient, of contacts, insurance policies and payments. What was done to a visit or a prescription is on record under that.")
+            .detail("Looks at anything that shows the patient, lists among them, and changes of the patient, of medical records, contacts, insurance policies and payments, and doses that staff gave. What was done to a visit or a prescription is on record under that.")
             .query("from", kinds::instant().about("From this instant on."))
             .query("to", kinds::instant().about("Until before this instant."))
             .lists::<Access>("A page of accesses, newest first.", example),

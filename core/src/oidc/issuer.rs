@@ -28,7 +28,7 @@ const AGAIN: Duration = Duration::from_secs(3);
 /// What an issuer sends back is no longer, in bytes.
 const LONGEST_CODE: usize = 4096;
 
-/// `OIDC_ISSUER` and what belongs to it.
+/// Where people sign in elsewhere, and who we are there.
 #[derive(Clone, Debug)]
 pub struct OidcConfig {
     issuer: String,
@@ -46,6 +46,11 @@ impl OidcConfig {
             .filter(|url| url.query().is_none())
             .ok_or("must be an https:// URL, or one of this machine by its number (http://127.0.0.1:…)")?;
         Ok(Self { issuer: issuer.to_owned(), client: client.to_owned(), secret })
+    }
+
+    /// Where it is.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
     }
 }
 
@@ -75,7 +80,7 @@ struct Discovery {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum NotProven {
     /// The issuer cannot be asked.
-    #[error("the issuer (OIDC_ISSUER) is of no use now: {0}")]
+    #[error("the issuer (OIDC_ISSUER, or Google) is of no use now: {0}")]
     Away(String),
     /// What came back is worth nothing.
     #[error("what came back from the issuer is worth nothing: {0}")]
@@ -249,7 +254,7 @@ impl Issuer {
         let said: Discovery = serde_json::from_value(json(self.http.get(place)).await?)
             .map_err(|_| "its openid-configuration lacks something".to_owned())?;
         if said.issuer != self.config.issuer {
-            return Err("it calls itself by another name than OIDC_ISSUER has".to_owned());
+            return Err("it calls itself by another name than it is asked by".to_owned());
         }
         let place = |address: &str| safe(address).ok_or_else(|| "it names an address that is not https".to_owned());
         let keys = json(self.http.get(place(&said.jwks_uri)?)).await?;

@@ -49,7 +49,9 @@ impl Message for AlarmMessage {
         _now: DateTime<Utc>,
     ) -> Result<Content, String> {
         let alarm = subject.alarm.ok_or("this release does not know the alarm")?;
-        let page = desk.links.page("/ops").map_err(|error| error.to_string())?;
+        // An occasion is told to people of several roles: /sign-in leads each to where theirs begins.
+        let page = if subject.about.is_some() { "/sign-in" } else { "/ops" };
+        let page = desk.links.page(page).map_err(|error| error.to_string())?;
         let view = json!({
             "lang": "en",
             "dir": "ltr",

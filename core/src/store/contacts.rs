@@ -82,6 +82,14 @@ pub async fn of_patient(
     .await
 }
 
+/// All contacts of a patient that are on record, also those that were removed, oldest first.
+///
+/// # Errors
+/// Postgres.
+pub async fn held_of_patient(conn: &mut PgConnection, patient: PersonId, most: i64) -> Result<Vec<Contact>, DbError> {
+    select_contacts!("WHERE patient_id = $1 ORDER BY contact_id LIMIT $2", patient.0, most).fetch_all(conn).await
+}
+
 /// How many contacts of a patient there are that were not removed.
 ///
 /// # Errors

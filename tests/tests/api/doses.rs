@@ -53,6 +53,12 @@ async fn a_nurse_records_a_dose_once_and_corrects_it_by_name() {
     let taken = ("dose.taken".to_owned(), Some(nurse), json!("planned"));
     let skipped = ("dose.skipped".to_owned(), Some(nurse), json!("taken"));
     assert_eq!(trail, [taken, skipped]);
+    let accesses = format!("/v1/patients/{}/accesses", clinic.patient);
+    let accesses = api.with(&clinic.token).get(&accesses).await.expect_status(200).json();
+    let by_nurse = |row: &&Value| row["person_id"] == json!(nurse);
+    let did: Vec<&Value> =
+        accesses["items"].as_array().expect("items").iter().filter(by_nurse).map(|row| &row["action"]).collect();
+    assert_eq!(did, ["dose.skipped", "dose.taken"], "who gave the dose is among who saw the record");
     let odd = http.post(&path(dose, "taken"), &json!({"at": "08:00"})).await;
     assert_eq!(odd.status, 422, "{}", odd.text());
 }

@@ -31,8 +31,8 @@ async fn api_with(issuer: &str) -> TestApi {
     let more = [
         ("PUBLIC_URL", PUBLIC),
         ("OIDC_ISSUER", issuer),
-        ("OIDC_CLIENT_ID", "pulsecal"),
-        ("OIDC_CLIENT_SECRET", "a secret of this test only"),
+        ("GOOGLE_CLIENT_ID", "pulsecal"),
+        ("GOOGLE_CLIENT_SECRET", "a secret of this test only"),
     ];
     TestApi::start_with(Postgres::shared().await, &more).await
 }

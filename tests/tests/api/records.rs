@@ -3,6 +3,7 @@
 use pulsecal_tests::http::{Answer, Http};
 use pulsecal_tests::processes::Process;
 use pulsecal_tests::smtp_server::RecordingSmtp;
+use pulsecal_tests::wait::until;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -154,7 +155,8 @@ async fn a_broken_glass_opens_one_patients_records_for_a_while_and_everybody_hea
     let smtp = RecordingSmtp::start();
     let mut env = api.env();
     env.extend([("SMTP_URL", smtp.url()), ("ALERT_MAIL", "ops@clinic.example.org".to_owned())]);
-    let _worker = Process::spawn("pulsecal-worker", env);
+    let _scheduler = Process::spawn("pulsecal-scheduler", env.clone());
+    let worker = Process::spawn("pulsecal-worker", env.clone());
     let (person, http) = staff(&api, &clinic, "doctor", 'd').await;
     let neighbour = new_id();
     add_person(&api.pool, clinic.org, neighbour, "patient", "Neighbour").await;
@@ -188,6 +190,7 @@ async fn a_broken_glass_opens_one_patients_records_for_a_while_and_everybody_hea
     for mail in &mails {
         let text = mail.raw_text().replace("=\r\n", "").replace("=\n", "");
         assert!(text.contains(broken["id"].as_str().expect("an id")) && text.contains(&person.to_string()), "{text}");
+        assert!(text.contains("/sign-in") && !text.contains("/ops"), "administrators have no page there: {text}");
         assert!(!text.contains("unconscious") && !text.contains("Patient-a") && !text.contains("doctor-d"), "{text}");
     }
 
@@ -208,13 +211,49 @@ async fn a_broken_glass_opens_one_patients_records_for_a_while_and_everybody_hea
         assert!(under.contains(&action), "{action}: {accesses}");
     }
 
-    // Four hours later.
+    four_hours_go_by(&api).await;
+    closed(&http.get(&of(clinic.patient)).await);
+    closed(&http.post(RECORDS, &new).await);
+
+    // Operators are told that it is over; administrators know by when it was opened until when.
+    sqlx::query("UPDATE jobs SET run_at = now() WHERE kind = 'glass_alarm'").execute(&api.pool).await.expect("due");
+    let over = &smtp.wait_accepted(3, LIMIT).await[2];
+    assert_eq!(over.to, ["ops@clinic.example.org"]);
+
+    // One that is told of when it has ended already is over at once.
+    let _ended = worker.stop_gracefully(LIMIT).await;
+    let _broken = http.post(&glass, &json!({"reason": REASON})).await.expect_status(201);
+    four_hours_go_by(&api).await;
+    let _worker = Process::spawn("pulsecal-worker", env);
+    let mails = smtp.wait_accepted(6, LIMIT).await;
+    assert_eq!(mails.iter().filter(|mail| mail.to == ["ops@clinic.example.org"]).count(), 4);
+    let live = "SELECT count(*) FROM jobs WHERE kind = 'glass_alarm'";
+    until(LIMIT, "the last job ends", async || (api.count(live).await == 0).then_some(())).await;
+    assert_eq!(api.count("SELECT count(*) FROM alarms WHERE raised").await, 0);
+    assert_eq!(smtp.accepted().len(), 6, "nobody is told twice");
+}
+
+#[tokio::test]
+async fn who_breaks_glass_after_glass_is_stopped() {
+    let api = TestApi::start().await;
+    let clinic = Clinic::add(&api.pool, 'a').await;
+    let (_, http) = staff(&api, &clinic, "doctor", 'd').await;
+    let glass = format!("/v1/patients/{}/break-glass", clinic.patient);
+    for _ in 0..20 {
+        let _broken = http.post(&glass, &json!({"reason": REASON})).await.expect_status(201);
+    }
+    let refused = http.post(&glass, &json!({"reason": REASON})).await.expect_status(429);
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(api.count("SELECT count(*) FROM glass_breaks").await, 20);
+    let (_, colleague) = staff(&api, &clinic, "doctor", 'e').await;
+    let _broken = colleague.post(&glass, &json!({"reason": REASON})).await.expect_status(201);
+}
+
+async fn four_hours_go_by(api: &TestApi) {
     sqlx::query(
         "UPDATE glass_breaks SET broken_at = broken_at - interval '4 hours', ends_at = ends_at - interval '4 hours'",
     )
     .execute(&api.pool)
     .await
     .expect("time goes by");
-    closed(&http.get(&of(clinic.patient)).await);
-    closed(&http.post(RECORDS, &new).await);
 }

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use pulsecal_tests::http::{Answer, Http};
 use pulsecal_tests::servers::Postgres;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::accounts::{add_account, enter};
@@ -234,6 +235,11 @@ async fn patients_see_what_is_theirs_and_nothing_of_others() {
             VALUES ($1, $2, $3, $4, 'allergy', $5, now(), now(), $6, CASE WHEN $6 <> 'active' THEN now() END, CASE WHEN $6 <> 'active' THEN $4 END, CASE WHEN $6 <> 'active' THEN 'mixed up' END)")
             .bind(new_id()).bind(clinic.org).bind(clinic.patient).bind(clinic.doctor).bind(title).bind(state).execute(&api.pool).await.expect("a record");
     }
+    let contact = json!({"name": "Jonas", "relationship": "spouse", "phone": "+49 30 5550123"});
+    let contacts = format!("/v1/patients/{}/emergency-contacts", clinic.patient);
+    let added = api.with(&clinic.admin).post(&contacts, &contact).await.expect_status(201).json();
+    let remove = format!("/v1/emergency-contacts/{}/remove", added["id"].as_str().expect("an id"));
+    let _removed = api.with(&clinic.admin).post(&remove, &json!({})).await.expect_status(200);
     let records = mine.get("/p/records").await.expect_status(200).text();
     assert!(records.contains("Allergic to penicillin") && !records.contains("Leg of another"), "{records}");
     let data = mine.get("/p/data").await.expect_status(200).text();
@@ -247,7 +253,11 @@ async fn patients_see_what_is_theirs_and_nothing_of_others() {
         "{file}"
     );
     assert_eq!(file["appointments"].as_array().map(Vec::len), Some(1));
-    assert_eq!(file["medical_records"].as_array().map(Vec::len), Some(1));
+    let states: Vec<&Value> =
+        file["medical_records"].as_array().expect("records").iter().map(|row| &row["state"]).collect();
+    assert!(states.len() == 2 && states.contains(&&json!("entered_in_error")), "what is held is in the file: {file}");
+    let contact = &file["emergency_contacts"][0];
+    assert_eq!((&contact["name"], &contact["may_contact"]), (&json!("Jonas"), &json!(false)), "{file}");
 
     let neighbour = enter(&api, "neighbour@example.org").await;
     for page in ["/p", "/p/medicines", "/p/records", "/p/data", "/p/data/file"] {
@@ -256,6 +266,7 @@ async fn patients_see_what_is_theirs_and_nothing_of_others() {
             !shown.contains("Examplomycin")
                 && !shown.contains("penicillin")
                 && !shown.contains("2031")
+                && !shown.contains("Jonas")
                 && !shown.contains("Patient-a"),
             "{page}: {shown}"
         );

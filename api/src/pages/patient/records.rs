@@ -22,16 +22,22 @@ pub(super) fn router() -> Router<App> {
     Router::new().route("/p/records", get(show))
 }
 
-/// The patient's own records, newest first; those that were entered in error are not theirs to be worried by.
-pub(super) async fn of_own(tx: &mut Tx, person: &SignedIn, most: i64) -> Result<Vec<Record>, Problem> {
-    let filter = RecordFilter { patient: person.person, kind: None, state: Some("active") };
+/// The patient's own records in a state, or in any, newest first.
+pub(super) async fn of_own(
+    tx: &mut Tx,
+    person: &SignedIn,
+    state: Option<&str>,
+    most: i64,
+) -> Result<Vec<Record>, Problem> {
+    let filter = RecordFilter { patient: person.person, kind: None, state };
     Ok(records::list(tx.conn(), person.org, filter, Order::NewestOccurred, None, most).await?)
 }
 
 async fn show(State(app): State<App>, person: SignedIn) -> Result<Response, Problem> {
     let mut tx = person.look(&app).await?;
     let (_, zone) = own(&mut tx, &person).await?;
-    let rows = of_own(&mut tx, &person, MOST + 1).await?;
+    // Those that were entered in error are not theirs to be worried by; the file has them.
+    let rows = of_own(&mut tx, &person, Some("active"), MOST + 1).await?;
     person.saw(&app, tx, None, [person.person]).await?;
     let shown = rows.iter().take(usize::try_from(MOST).unwrap_or(usize::MAX));
     let lines: Vec<Value> = shown
@@ -75,5 +81,8 @@ pub(super) fn of_record(row: &Record) -> Value {
         "occurred_on": row.occurred_on,
         "recorded_at": row.recorded_at,
         "author": row.author_name,
+        "state": row.state,
+        "withdrawn_at": row.withdrawn_at,
+        "withdrawn_reason": row.withdrawn_reason,
     })
 }

@@ -18,6 +18,7 @@ use super::incomplete;
 use crate::access::Writer;
 use crate::app::App;
 use crate::fields::JsonBody;
+use crate::limits::{GLASS, refused};
 use crate::params::Id;
 use crate::problem::Problem;
 
@@ -60,6 +61,10 @@ pub(super) async fn break_glass(
     }
     fields.finish()?;
     let reason = reason.ok_or_else(incomplete)?;
+    let turn = app.limits.take(GLASS, &by.owner().person.to_string()).await;
+    if !turn.allowed {
+        return Err(refused(&turn));
+    }
     let mut tx = by.begin(&app).await?;
     if people::role_of(tx.conn(), id).await?.as_deref() != Some("patient") {
         return Err(Problem::not_found("There is no such patient."));

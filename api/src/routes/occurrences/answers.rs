@@ -103,7 +103,7 @@ async fn record(
     }
     match answer::record(tx.conn(), id, said, now).await? {
         Answered::Recorded { before, .. } => {
-            let detail = json!({"before": before, "patient": about.patient});
+            let detail = json!({"before": before, "patients": [about.patient]});
             by.audit(&app, &mut tx, answer::action(said), "dose_occurrence", id.0, detail).await?;
         }
         Answered::Already => {}

@@ -40,8 +40,8 @@ pub struct During {
     pub to: Option<DateTime<Utc>>,
 }
 
-/// Looks at, and changes of, one patient of `org`, newest first. Of changes only those of the person: what was done to a visit or a
-/// prescription is on record under that.
+/// Looks at, and changes of, one patient of `org`, newest first. Of changes those of the person, of their medical records and
+/// contacts, and doses that staff gave: what was done to a visit or a prescription is on record under that.
 ///
 /// # Errors
 /// Postgres.
