@@ -67,7 +67,7 @@ pub struct Rule {
 }
 
 /// What who cares for patients may do.
-const CARE: [TokenScope; 16] = [
+const CARE: [TokenScope; 17] = [
     PatientsRead,
     PatientsWrite,
     PrescriptionsRead,
@@ -84,6 +84,7 @@ const CARE: [TokenScope; 16] = [
     ChatRead,
     ChatWrite,
     ContactsRead,
+    MembersRead,
 ];
 
 /// What nurses may do: medical records are theirs and the doctors', and nobody else's of the staff.
@@ -96,11 +97,13 @@ const DOCTOR: [TokenScope; NURSE.len() + 2] = and(NURSE, [JoinsAsk, AuditRead]);
 const DESK: [TokenScope; 5] = [ContactsWrite, InsuranceRead, InsuranceWrite, PaymentsRead, PaymentsWrite];
 
 /// What administrators of an organization may do: what who cares may, but for medical records, and what is the organization's to decide.
-const ADMIN: [TokenScope; CARE.len() + DESK.len() + 4] =
-    and(and::<_, _, { CARE.len() + DESK.len() }>(CARE, DESK), [JoinsAsk, JoinsDecide, OrganizationWrite, AuditRead]);
+const ADMIN: [TokenScope; CARE.len() + DESK.len() + 5] = and(
+    and::<_, _, { CARE.len() + DESK.len() }>(CARE, DESK),
+    [JoinsAsk, JoinsDecide, OrganizationWrite, AuditRead, MembersWrite],
+);
 
 /// What who receives patients may do.
-const RECEPTION: [TokenScope; DESK.len() + 9] = and(
+const RECEPTION: [TokenScope; DESK.len() + 10] = and(
     DESK,
     [
         PatientsRead,
@@ -112,6 +115,7 @@ const RECEPTION: [TokenScope; DESK.len() + 9] = and(
         ChatRead,
         ChatWrite,
         ContactsRead,
+        MembersRead,
     ],
 );
 

@@ -177,7 +177,8 @@ async fn add(args: AddArgs, out: Output) -> Result<(), Failure> {
 async fn invite(person: PersonId, out: Output) -> Result<(), Failure> {
     let ctx = context()?;
     let mut tx = ctx.begin(Scope::Platform).await.map_err(db)?;
-    let invited = accounts::invite(&mut tx, operator(), person, AccountMail::make).await;
+    let mail = tx.new_id();
+    let invited = accounts::invite(&mut tx, operator(), person, mail, AccountMail::make).await;
     let invited = invited.map_err(|error| match error {
         InviteError::Account(AccountError::Db(error)) => db(error),
         other => Failure::new(format!("--person: {other}")),

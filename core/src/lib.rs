@@ -22,6 +22,7 @@ pub mod ledger;
 pub mod limits;
 pub mod links;
 pub mod mail;
+pub mod members;
 pub mod oidc;
 pub mod operate;
 pub mod people;

@@ -78,11 +78,15 @@ pub enum TokenScope {
     RecordsRead,
     /// Write and withdraw medical records.
     RecordsWrite,
+    /// See who works for the organization.
+    MembersRead,
+    /// Add, invite and change who works for the organization.
+    MembersWrite,
 }
 
 impl TokenScope {
     /// Every scope.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 30] = [
         Self::PatientsRead,
         Self::PatientsWrite,
         Self::PrescriptionsRead,
@@ -111,6 +115,8 @@ impl TokenScope {
         Self::PaymentsWrite,
         Self::RecordsRead,
         Self::RecordsWrite,
+        Self::MembersRead,
+        Self::MembersWrite,
     ];
 
     /// Its name, as in `patients:read`.
@@ -144,6 +150,8 @@ impl TokenScope {
             Self::PaymentsWrite => "payments:write",
             Self::RecordsRead => "records:read",
             Self::RecordsWrite => "records:write",
+            Self::MembersRead => "members:read",
+            Self::MembersWrite => "members:write",
         }
     }
 }

@@ -11,6 +11,7 @@ mod export_ready;
 mod export_report;
 mod forget_answers;
 mod glass_alarm;
+mod invite_person;
 mod join_decision;
 mod keep_history;
 mod materialise_doses;
@@ -31,6 +32,7 @@ pub use export_ready::ExportReadyMail;
 pub use export_report::ExportReport;
 pub use forget_answers::ForgetAnswers;
 pub use glass_alarm::GlassAlarmed;
+pub use invite_person::InvitePerson;
 pub use join_decision::JoinDecision;
 pub use keep_history::KeepHistory;
 pub use materialise_doses::MaterialiseDoses;
@@ -47,6 +49,7 @@ pub fn registry() -> Registry {
     Registry::default()
         .with::<AccountMail>()
         .with::<AlarmMail>()
+        .with::<InvitePerson>()
         .with::<GlassAlarmed>()
         .with::<AppointmentMail>()
         .with::<JoinDecision>()

@@ -121,6 +121,7 @@ fn did(action: &str) -> String {
         "glass.broken" => "broke the glass to read medical records",
         "message.list" => "looked at what was sent",
         "access.list" => "looked at who saw what",
+        "patient.invited" => "invited you to an account",
         "contact.list" | "contact.read" => "looked at emergency contacts",
         "contact.added" => "added an emergency contact",
         "contact.changed" => "changed an emergency contact",

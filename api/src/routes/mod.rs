@@ -9,6 +9,7 @@ pub(crate) mod files;
 mod jobs;
 mod join_requests;
 mod medical_records;
+mod members;
 mod messages;
 mod occurrences;
 mod organization;
@@ -43,6 +44,7 @@ pub(crate) fn v1() -> Router<App> {
         .merge(reminders::router())
         .merge(occurrences::router())
         .merge(organization::router())
+        .merge(members::router())
         .merge(join_requests::router())
         .merge(appointments::router())
         .merge(chat::router())
@@ -62,6 +64,7 @@ pub(crate) fn contract() -> Vec<Operation> {
         reminders::contract(),
         occurrences::contract(),
         organization::contract(),
+        members::contract(),
         join_requests::contract(),
         appointments::contract(),
         chat::contract(),

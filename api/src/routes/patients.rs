@@ -30,7 +30,7 @@ use crate::problem::Problem;
 /// The highest privacy level.
 const MOST_PRIVACY: i16 = 3;
 /// The form of language tags, as the contract has it; [`is_language_tag`] checks it.
-const LANGUAGE_TAG: &str = "^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$";
+pub(super) const LANGUAGE_TAG: &str = "^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$";
 
 mod register;
 
@@ -309,7 +309,7 @@ impl Change {
 }
 
 /// The form of BCP 47 language tags, as far as languages of mail go.
-fn is_language_tag(text: &str) -> bool {
+pub(super) fn is_language_tag(text: &str) -> bool {
     let mut parts = text.split('-');
     let language = parts.next().unwrap_or_default();
     (2..=3).contains(&language.len())

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::rules::{self, Unfit};
-use super::{AccountError, MakeJob, normal, note, write_mail};
+use super::{AccountError, MakeJob, normal, note, write_mail, write_mail_as};
 use crate::context::Context;
 use crate::ids::{AccountId, AccountMailId, PersonId, RequestId};
 use crate::links::{LinkError, Links};
@@ -49,11 +49,17 @@ pub struct Invited {
 }
 
 /// Invites a person to an account with the address that their organization has of them, by mail. An earlier invitation of
-/// theirs lapses. The transaction sees every organization.
+/// theirs lapses. `mail` is the id that the mail gets. The transaction sees every organization.
 ///
 /// # Errors
 /// [`InviteError`].
-pub async fn invite(tx: &mut Tx, by: Actor, person: PersonId, make: MakeJob) -> Result<Invited, InviteError> {
+pub async fn invite(
+    tx: &mut Tx,
+    by: Actor,
+    person: PersonId,
+    mail: AccountMailId,
+    make: MakeJob,
+) -> Result<Invited, InviteError> {
     let (ids, now) = (tx.ids(), tx.now());
     let invitee = accounts::invitee(tx.conn(), person).await?.ok_or(InviteError::Nobody)?;
     if !invitee.active {
@@ -67,7 +73,7 @@ pub async fn invite(tx: &mut Tx, by: Actor, person: PersonId, make: MakeJob) -> 
     accounts::insert(tx.conn(), new, &email, now).await?;
     let account = accounts::with_address(tx.conn(), &email).await?.map_or(new, |account| account.id);
     account_mails::withdraw(tx.conn(), account, AccountMailKind::Invitation, Some(person), now).await?;
-    let mail = write_mail(tx, account, AccountMailKind::Invitation, Some(person), make).await?;
+    write_mail_as(tx, mail, account, AccountMailKind::Invitation, Some(person), make).await?;
     let entry = Entry {
         org: Some(invitee.org),
         actor: by,

@@ -61,11 +61,25 @@ pub(crate) async fn write_mail(
     person: Option<PersonId>,
     make: MakeJob,
 ) -> Result<AccountMailId, AccountError> {
-    let (id, now) = (tx.new_id::<AccountMailId>(), tx.now());
+    let id = tx.new_id::<AccountMailId>();
+    write_mail_as(tx, id, account, kind, person, make).await?;
+    Ok(id)
+}
+
+/// The same, with the id that the mail gets.
+async fn write_mail_as(
+    tx: &mut Tx,
+    id: AccountMailId,
+    account: AccountId,
+    kind: AccountMailKind,
+    person: Option<PersonId>,
+    make: MakeJob,
+) -> Result<(), AccountError> {
+    let now = tx.now();
     let mail = NewAccountMail { id, account, kind, person, seed: tx.ids().secret() };
     account_mails::insert(tx.conn(), &mail, now).await?;
     tx.enqueue_all(vec![make(id)?]).await?;
-    Ok(id)
+    Ok(())
 }
 
 /// Puts on record what was done to an account. An account is the platform's, and so is its entry.

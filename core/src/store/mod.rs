@@ -27,6 +27,7 @@ pub mod ladder;
 pub mod listing;
 pub mod lobby;
 pub mod mailbox;
+pub mod members;
 pub mod ops;
 pub mod organizations;
 pub mod pages;

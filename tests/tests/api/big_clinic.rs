@@ -122,6 +122,8 @@ async fn at_a_clinic_of_a_hundred_thousand_patients_no_request_scans_a_big_table
         v1(&format!("appointments/{visit}")),
         v1(&format!("patients/{patient}/emergency-contacts")),
         v1(&format!("emergency-contacts/{}", clinic.contact(4711))),
+        v1("members"),
+        v1("members?role=nurse&active=true"),
         v1("prescriptions"),
         v1(&format!("prescriptions?patient={patient}")),
         v1(&format!("prescriptions/{}", clinic.prescription(4711))),

@@ -158,6 +158,14 @@ async fn every_write_takes_a_key() {
             .await
             .expect("left again");
     }
+    let new = json!({"role": "nurse", "given_name": "Kim", "family_name": "Amsel", "email": "kim.amsel@example.org", "invite": false});
+    let member = format!("/v1/members/{}", id(&twice("POST", "/v1/members".to_owned(), new).await));
+    twice("PATCH", member.clone(), json!({"phone": "+49 30 5550100"})).await;
+    twice("POST", format!("{member}/role"), json!({"role": "doctor"})).await;
+    for verb in ["invite", "leave", "return"] {
+        twice("POST", format!("{member}/{verb}"), json!({})).await;
+    }
+    twice("POST", format!("/v1/patients/{}/invite", clinic.patient), json!({})).await;
     let patient = format!("/v1/patients/{}", clinic.patient);
     twice("PATCH", patient, json!({"privacy_level": 1})).await;
     let new = json!({"name": "Jonas", "relationship": "spouse", "phone": "+49 30 5550123"});

@@ -16,6 +16,7 @@ mod idempotency;
 mod joining;
 mod limits;
 mod links;
+mod members;
 mod oidc;
 mod ops_pages;
 mod organization;

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 pub const LIMIT: Duration = Duration::from_secs(20);
 pub const SECRET_KEY: &str = "0123456789abcdef0123456789abcdef";
-pub const ALL_SCOPES: [&str; 27] = [
+pub const ALL_SCOPES: [&str; 29] = [
     "records:read",
     "records:write",
     "patients:read",
@@ -45,6 +45,8 @@ pub const ALL_SCOPES: [&str; 27] = [
     "insurance:write",
     "payments:read",
     "payments:write",
+    "members:read",
+    "members:write",
 ];
 
 /// A running API with its database.

@@ -10,6 +10,7 @@ use pulsecal_tests::servers::Postgres;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::members::member;
 use super::records::record;
 use crate::account_links::{link_of, send_form};
 use crate::accounts::{PASSWORD, add_account, enter};
@@ -101,6 +102,8 @@ impl Fixture {
             (method, records) if records.starts_with("/v1/medical-records") => {
                 record(doctor, clinic.patient, records, method).await
             }
+            (method, members) if members.starts_with("/v1/members") => member(&self.admin, members, method).await,
+            ("POST", "/v1/patients/{id}/invite") => doctor.post(&path(clinic.patient), &json!({})).await,
             (_, contacts) if contacts.contains("emergency-contacts") => self.contact(contacts, rule.method).await,
             ("POST", "/v1/prescriptions") => {
                 doctor.post(rule.path, &json!({"patient_id": clinic.patient, "medicine": "Examplomycin"})).await
