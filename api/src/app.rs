@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
+use pulsecal_core::attachments::MOST_BYTES;
 use pulsecal_core::config::Config;
 use pulsecal_core::context::Context;
 use pulsecal_core::ledger::Registry;
@@ -24,6 +25,11 @@ use crate::{contract, health, idempotency, layers, limits, oauth, pages, routes}
 
 /// No body may be longer, in bytes.
 pub(crate) const BODY_LIMIT: usize = 256 * 1024;
+
+/// The longest body of a request to a path, in bytes: files are longer than what is written.
+pub(crate) fn body_limit(path: &str) -> usize {
+    if path.starts_with("/v1/medical-records/") && path.ends_with("/attachments") { MOST_BYTES } else { BODY_LIMIT }
+}
 /// A request that takes longer is given up.
 pub(crate) const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 

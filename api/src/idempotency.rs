@@ -18,7 +18,7 @@ use pulsecal_core::store::{Scope, Tx};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::app::{App, BODY_LIMIT, REQUEST_LIMIT};
+use crate::app::{App, BODY_LIMIT, REQUEST_LIMIT, body_limit};
 use crate::problem::Problem;
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -94,10 +94,11 @@ async fn read(request: Request) -> Result<(Keyed, Request), Problem> {
         return Err(wrong());
     }
     let (mut parts, body) = request.into_parts();
-    let body = tokio::time::timeout(REQUEST_LIMIT, to_bytes(body, BODY_LIMIT)).await;
+    let limit = body_limit(parts.uri.path());
+    let body = tokio::time::timeout(REQUEST_LIMIT, to_bytes(body, limit)).await;
     let body: Bytes = match body {
         Ok(Ok(body)) => body,
-        Ok(Err(_)) => return Err(Problem::too_large(BODY_LIMIT)),
+        Ok(Err(_)) => return Err(Problem::too_large(limit)),
         Err(_) => return Err(Problem::unreadable("The body did not arrive in time.")),
     };
     let mut hash = Sha256::new();

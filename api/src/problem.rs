@@ -189,6 +189,11 @@ impl Problem {
         )
     }
 
+    /// 415, with what may be sent instead.
+    pub(crate) fn wrong_media_type(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Such files are not taken", detail)
+    }
+
     /// 416: the part that is asked for is not there.
     pub(crate) fn no_such_range(size: u64) -> Self {
         let detail = format!("The file has {size} bytes.");

@@ -82,6 +82,8 @@ id! {
     RoomId,
     /// A medical record.
     RecordId,
+    /// A file that belongs to a medical record.
+    AttachmentId,
     /// A broken glass: somebody reads, for a while, the records of a patient whom they do not treat.
     GlassId,
     /// A program that gets tokens by its keys.

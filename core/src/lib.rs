@@ -1,6 +1,7 @@
 //! What every PulseCal process shares: configuration, clock, ledger, belt, store (all SQL), doses, mail.
 
 pub mod accounts;
+pub mod attachments;
 pub mod audit;
 pub mod backup;
 pub mod belt;

@@ -115,6 +115,8 @@ const LOAD: [&str; 12] = [
      SELECT uuid('0197a000-0007-7000-8000-' || lpad(to_hex(i), 12, '0')), $1, uuid('0197a000-0002-7000-8000-' || lpad(to_hex(i / 3), 12, '0')),
        uuid('0197a000-0001-7000-8000-' || lpad(to_hex(i / 3 % $3), 12, '0')), 'note', 'Note ' || i, current_date - i % 700, now(), now()
      FROM generate_series(0, 3 * $2 - 1) i",
+    "INSERT INTO record_attachments (attachment_id, org_id, record_id, author_id, file_name, media_type, bytes, sha256, content, added_at)
+     SELECT gen_random_uuid(), org_id, record_id, author_id, 'note.txt', 'text/plain', 4, sha256('note'), 'note', now() FROM medical_records WHERE org_id = $1 AND get_byte(uuid_send(record_id), 15) % 5 = 0 AND $2::int > 0 AND $3::int > 0",
     // Four doses each: two that were taken, two to come.
     "INSERT INTO dose_occurrences (occurrence_id, org_id, reminder_id, patient_id, slot, due_at, zone, state, ladder_at, next_at, settled_at, updated_at)
      SELECT gen_random_uuid(), $1, uuid('0197a000-0005-7000-8000-' || lpad(to_hex(i), 12, '0')), uuid('0197a000-0002-7000-8000-' || lpad(to_hex(i), 12, '0')),

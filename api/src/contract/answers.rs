@@ -11,7 +11,7 @@ use utoipa::openapi::{ContentBuilder, Header, Ref, RefOr, Response, ResponseBuil
 use super::body::named;
 use super::kinds::{like, number, one_of, text};
 use super::operation::{Needed, Operation};
-use crate::app::BODY_LIMIT;
+use crate::app::body_limit;
 use crate::idempotency::is_keyed;
 use crate::limits::is_free;
 use crate::policy::{Rule, Who};
@@ -38,7 +38,7 @@ pub(super) fn problems(rule: &Rule, operation: &Operation) -> Vec<Problem> {
     }
     let keyed = is_keyed(rule.method, rule.path);
     if keyed || takes_json {
-        all.push(Problem::too_large(BODY_LIMIT));
+        all.push(Problem::too_large(body_limit(rule.path)));
     }
     if keyed {
         all.extend([Problem::key_busy(), Problem::key_of_another()]);

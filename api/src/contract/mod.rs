@@ -22,7 +22,7 @@ use serde_json::json;
 use utoipa::openapi::extensions::ExtensionsBuilder;
 use utoipa::openapi::path::{OperationBuilder, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBodyBuilder;
-use utoipa::openapi::schema::{Object, ObjectBuilder, Schema, Type};
+use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
     Components, ContentBuilder, HttpMethod, InfoBuilder, License, OpenApi, OpenApiBuilder, PathsBuilder, Ref, RefOr,
@@ -175,6 +175,15 @@ impl Parts {
             let kind = if needed == Needed::Form { FORM } else { "application/json" };
             let body = RequestBodyBuilder::new().content(kind, content).required(Some(required));
             built = built.request_body(Some(body.build()));
+        } else if !of.uploads.is_empty() {
+            let mut body = RequestBodyBuilder::new().required(Some(Required::True));
+            for kind in of.uploads {
+                let file = ObjectBuilder::new()
+                    .schema_type(Type::String)
+                    .format(Some(SchemaFormat::KnownFormat(KnownFormat::Binary)));
+                body = body.content(kind, ContentBuilder::new().schema(Some(file)).build());
+            }
+            built = built.request_body(Some(body.build()));
         } else if pages::is_page(rule) && rule.method == "POST" {
             built = built.request_body(Some(pages::form()));
         }
@@ -300,6 +309,9 @@ fn an_id(path: &str) -> Object {
         Some("appointments") => examples::APPOINTMENT,
         Some("exports") => examples::EXPORT,
         Some("emergency-contacts") => examples::CONTACT,
+        Some("medical-records") => examples::RECORD,
+        Some("record-attachments") => examples::ATTACHMENT,
+        Some("members") => examples::MEMBER,
         _ => examples::JOB,
     };
     let mut id = kinds::id().about("The id.");

@@ -19,6 +19,7 @@ pub(crate) struct Operation {
     pub(super) is_list: bool,
     pub(super) headers: Vec<&'static str>,
     pub(super) body: Option<(Body, Needed)>,
+    pub(super) uploads: Vec<&'static str>,
     pub(super) answers: Vec<Good>,
     pub(super) problems: Vec<Problem>,
     pub(super) schemas: Vec<(String, RefOr<Schema>)>,
@@ -54,6 +55,7 @@ impl Operation {
             is_list: false,
             headers: Vec::new(),
             body: None,
+            uploads: Vec::new(),
             answers: Vec::new(),
             problems: Vec::new(),
             schemas: Vec::new(),
@@ -87,6 +89,12 @@ impl Operation {
     /// Takes a body that may be left out.
     pub(crate) fn body_or_none(mut self, body: Body) -> Self {
         self.body = Some((body, Needed::No));
+        self
+    }
+
+    /// Takes a file of one of these media types.
+    pub(crate) fn upload(mut self, media_types: impl IntoIterator<Item = &'static str>) -> Self {
+        self.uploads.extend(media_types);
         self
     }
 

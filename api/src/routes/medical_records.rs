@@ -1,16 +1,18 @@
 //! `/v1/medical-records`: what is known of a patient's health. Records are never deleted: what is wrong is withdrawn.
 
+pub(crate) mod attachments;
 mod contract;
 mod glass;
 
 pub(super) use contract::contract;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
+use pulsecal_core::attachments::MOST_BYTES;
 use pulsecal_core::ids::{PersonId, RecordId};
 use pulsecal_core::records::{DESCRIPTION, KINDS, REASON, SEVERITIES, STATES, TITLE, has_severity};
 use pulsecal_core::store::listing::Before;
@@ -41,6 +43,13 @@ pub(super) fn router() -> Router<App> {
         .route("/medical-records", get(list).post(write))
         .route("/medical-records/{id}", get(one).patch(change))
         .route("/medical-records/{id}/withdraw", post(withdraw))
+        .route(
+            "/medical-records/{id}/attachments",
+            get(attachments::list).post(attachments::add).layer(DefaultBodyLimit::max(MOST_BYTES)),
+        )
+        .route("/record-attachments/{id}", get(attachments::one))
+        .route("/record-attachments/{id}/content", get(attachments::content))
+        .route("/record-attachments/{id}/withdraw", post(attachments::withdraw))
         .route("/patients/{id}/break-glass", post(glass::break_glass))
 }
 

@@ -18,6 +18,8 @@ mod prescriptions;
 mod reminders;
 mod timing;
 
+pub(crate) use medical_records::attachments::sent;
+
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};

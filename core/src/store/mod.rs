@@ -3,6 +3,7 @@
 pub mod account_mails;
 pub mod accounts;
 pub mod alarms;
+pub mod attachments;
 pub mod audit;
 pub mod backups;
 pub mod chat;

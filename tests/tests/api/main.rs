@@ -3,6 +3,7 @@
 mod accesses;
 mod account_links;
 mod accounts;
+mod attachments;
 mod audit_page;
 mod away;
 mod bad_input;

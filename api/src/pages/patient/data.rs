@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use pulsecal_core::store::attachments::{self, Attachment};
 use pulsecal_core::store::contacts::{self, Contact};
 use pulsecal_core::store::listing;
 use pulsecal_core::store::pages::medicines::{MedicineLine, of_patient};
@@ -61,12 +62,14 @@ async fn file(State(app): State<App>, person: SignedIn) -> Result<Response, Prob
     visits.extend(ahead(tx.conn(), org, id, now, MOST).await?);
     let medicines = of_patient(tx.conn(), org, id, now, MOST).await?;
     let records = of_own(&mut tx, &person, None, MOST).await?;
+    let files = attachments::of_patient(tx.conn(), org, id, MOST).await?;
     let contacts = contacts::held_of_patient(tx.conn(), id, MOST).await?;
     let messages = listing::messages(tx.conn(), org, None, Some(id), None, MOST).await?;
     person.saw(&app, tx, Some(("person", id.0)), [id]).await?;
     let full = usize::try_from(MOST).unwrap_or(usize::MAX);
-    let complete =
-        [visits.len(), medicines.len(), records.len(), contacts.len(), messages.len()].iter().all(|rows| *rows < full);
+    let complete = [visits.len(), medicines.len(), records.len(), files.len(), contacts.len(), messages.len()]
+        .iter()
+        .all(|rows| *rows < full);
     let document = json!({
         "clinic": person.organization,
         "made_at": now,
@@ -75,6 +78,7 @@ async fn file(State(app): State<App>, person: SignedIn) -> Result<Response, Prob
         "appointments": visits.iter().map(of_visit).collect::<Vec<Value>>(),
         "medicines": medicines.iter().map(of_medicine).collect::<Vec<Value>>(),
         "medical_records": records.iter().map(of_record).collect::<Vec<Value>>(),
+        "attachments": files.iter().map(of_file).collect::<Vec<Value>>(),
         "emergency_contacts": contacts.iter().map(of_contact).collect::<Vec<Value>>(),
         "messages": messages.iter().map(|row| json!({
             "kind": row.kind, "state": row.state, "channel": row.channel, "created_at": row.created_at, "settled_at": row.settled_at,
@@ -127,6 +131,18 @@ fn of_medicine(row: &MedicineLine) -> Value {
         "next_dose": row.next_at,
         "last_dose": row.last_at,
         "last_dose_state": row.last_state,
+    })
+}
+
+/// The file itself is fetched at `/p/records`.
+fn of_file(row: &Attachment) -> Value {
+    json!({
+        "file_name": row.file_name,
+        "media_type": row.media_type,
+        "bytes": row.bytes,
+        "added_at": row.added_at,
+        "withdrawn_at": row.withdrawn_at,
+        "withdrawn_reason": row.withdrawn_reason,
     })
 }
 

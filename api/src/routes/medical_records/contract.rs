@@ -1,11 +1,12 @@
 //! What the contract says of medical records.
 
+use pulsecal_core::attachments::{FILE_NAME, MediaType};
 use pulsecal_core::records::{DESCRIPTION, KINDS, REASON, SEVERITIES, SHORTEST_REASON, STATES, TITLE};
 use serde_json::{Value, json};
 use utoipa::openapi::Object;
 
-use super::{ORDERS, Shown, glass};
-use crate::contract::examples::{BEFORE, DOCTOR, GLASS, PATIENT, RECORD};
+use super::{ORDERS, Shown, attachments, glass};
+use crate::contract::examples::{ATTACHMENT, BEFORE, DOCTOR, GLASS, PATIENT, RECORD};
 use crate::contract::{Body, Kind, Operation, kinds};
 use crate::problem::Problem;
 
@@ -23,6 +24,10 @@ pub(super) fn state() -> Object {
 
 pub(super) fn severity_or_null() -> Object {
     kinds::one_of(&SEVERITIES).or_null()
+}
+
+pub(super) fn media_type() -> Object {
+    kinds::one_of(&MediaType::ALL.map(MediaType::as_str))
 }
 
 /// What the contract says of them.
@@ -89,7 +94,41 @@ pub(in crate::routes) fn contract() -> Vec<Operation> {
             .body(withdraw)
             .fails(closed())
             .shows_version::<Shown>("The record as it is now.", example()),
+        Operation::new("GET", "/v1/medical-records/{id}/attachments", "Lists the attachments of a medical record")
+            .fails(closed())
+            .lists::<attachments::Shown>("A page of attachments, oldest first.", attached()),
+        Operation::new("POST", "/v1/medical-records/{id}/attachments", "Adds an attachment to a medical record")
+            .detail("The body is the file, of 10 MiB at most. A file that is not what its `Content-Type` says is refused.")
+            .query("name", kinds::line(FILE_NAME).about("The name of the file; it is needed."))
+            .upload(MediaType::ALL.map(MediaType::as_str))
+            .fails(closed())
+            .fails([error(), attachments::no_file(), attachments::too_many()])
+            .creates::<attachments::Shown>("The attachment.", attached()),
+        Operation::new("GET", "/v1/record-attachments/{id}", "Shows an attachment")
+            .fails(closed())
+            .shows::<attachments::Shown>("The attachment.", attached()),
+        Operation::new("GET", "/v1/record-attachments/{id}/content", "Gives the file of an attachment")
+            .fails(closed())
+            .fails([attachments::withdrawn()])
+            .file(200, "The file.", &MediaType::ALL.map(MediaType::as_str), &["Content-Disposition", "Repr-Digest"]),
+        Operation::new("POST", "/v1/record-attachments/{id}/withdraw", "Marks an attachment as entered in error")
+            .detail("It stays on record, with the reason, and nobody reads it any more. Twice changes nothing.")
+            .body(Body::new("AttachmentWithdrawal", json!({"reason": "Another patient's scan."})).required(
+                "reason",
+                kinds::text(REASON),
+                "Why.",
+            ))
+            .fails(closed())
+            .shows::<attachments::Shown>("The attachment as it is now.", attached()),
     ]
+}
+
+fn attached() -> Value {
+    json!({
+        "id": ATTACHMENT, "record_id": RECORD, "author_id": DOCTOR, "file_name": "thorax.png", "media_type": "image/png", "bytes": 48211,
+        "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "added_at": BEFORE, "withdrawn_at": null,
+        "withdrawn_reason": null,
+    })
 }
 
 fn example() -> Value {

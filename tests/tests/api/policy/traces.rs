@@ -14,6 +14,7 @@ use super::members::member;
 use super::records::record;
 use crate::account_links::{link_of, send_form};
 use crate::accounts::{PASSWORD, add_account, enter};
+use crate::attachments::sample;
 use crate::clients::Program;
 use crate::second_factor::{half, send_code, switch_on};
 use crate::sign_in::{browser, form_token};
@@ -98,6 +99,17 @@ impl Fixture {
             }
             ("POST", "/v1/patients/{id}/break-glass") => {
                 doctor.post(&path(clinic.patient), &json!({"reason": "Emergency, the patient is unconscious."})).await
+            }
+            (method, files) if files.contains("attachments") && files.starts_with("/v1/") => {
+                sample(doctor, clinic.patient, files, method).await
+            }
+            ("GET", "/p/attachments/{id}") => {
+                let to = "/v1/medical-records/{id}/attachments";
+                let made = sample(doctor, clinic.patient, to, "POST").await.expect_status(201).json();
+                let email = format!("{}@example.org", new_id());
+                add_account(&api.pool, &email, &[clinic.patient]).await;
+                let id = made["id"].as_str().and_then(|id| id.parse().ok()).expect("an id");
+                enter(api, &email).await.get(&path(id)).await
             }
             (method, records) if records.starts_with("/v1/medical-records") => {
                 record(doctor, clinic.patient, records, method).await
