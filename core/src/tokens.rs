@@ -335,6 +335,24 @@ pub async fn list(tx: &mut Tx, org: OrgId) -> Result<Vec<TokenLine>, DbError> {
     tokens::list(tx.conn(), org).await
 }
 
+/// The tokens of a person that are worth something, newest first. Those that a client got are none.
+///
+/// # Errors
+/// Postgres.
+pub async fn of_person(tx: &mut Tx, person: PersonId) -> Result<Vec<TokenLine>, DbError> {
+    let now = tx.now();
+    tokens::of_person(tx.conn(), person, now).await
+}
+
+/// How many tokens of a person are worth something; whoever else counts waits until this transaction ends.
+///
+/// # Errors
+/// Postgres.
+pub async fn count_to_add(tx: &mut Tx, person: PersonId) -> Result<usize, DbError> {
+    tokens::lock_owner(tx.conn(), person).await?;
+    Ok(of_person(tx, person).await?.len())
+}
+
 /// Makes a token worthless from now on, with an audit entry that names `by`, in the given transaction. False: there is no such token among
 /// those that the transaction sees, or it was revoked before.
 ///

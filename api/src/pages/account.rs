@@ -184,6 +184,7 @@ async fn switch(State(app): State<App>, form: Sent<SignedIn>) -> Result<Response
     Ok(response)
 }
 
-fn to(app: &App, path: &str) -> Response {
+/// Leads on to another page.
+pub(super) fn to(app: &App, path: &str) -> Response {
     (StatusCode::SEE_OTHER, [(header::LOCATION, format!("{}{path}", app.base_path))]).into_response()
 }

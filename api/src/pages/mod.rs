@@ -3,6 +3,7 @@
 mod accesses;
 mod account;
 mod account_link;
+mod account_tokens;
 mod audit;
 pub(crate) mod desk;
 mod dose;
@@ -47,6 +48,7 @@ pub(crate) fn router() -> Router<App> {
         .merge(account_link::router())
         .merge(account::router())
         .merge(second_factor::router())
+        .merge(account_tokens::router())
         .merge(desk::router())
         .merge(ops::router())
         .merge(audit::router())

@@ -145,6 +145,9 @@ pub const RULES: &[Rule] = &[
     rule("POST", "/account/second-factor/confirm", Account, Write(&["second_factor.on", "second_factor.refused"])),
     rule("POST", "/account/second-factor/codes", Account, Write(&["second_factor.codes_made", "password.refused"])),
     rule("POST", "/account/second-factor/off", Account, Write(&["second_factor.off", "password.refused"])),
+    rule("GET", "/account/tokens", Account, Nothing),
+    rule("POST", "/account/tokens", Account, Write(&["token.minted", "password.refused"])),
+    rule("POST", "/account/tokens/revoke", Account, Write(&["token.revoked"])),
     rule("GET", "/account/memberships", Account, Nothing),
     rule("POST", "/account/memberships", Account, Write(&["session.begun"])),
 

@@ -70,12 +70,10 @@ pub async fn change_password(
 }
 
 /// Whether this is the account's password, for what a stolen session must not be enough for. A wrong one is put on record.
-pub(super) async fn owner_is_sure(
-    ctx: &Context,
-    by: Actor,
-    account: AccountId,
-    password: &str,
-) -> Result<bool, AccountError> {
+///
+/// # Errors
+/// [`AccountError`].
+pub async fn owner_is_sure(ctx: &Context, by: Actor, account: AccountId, password: &str) -> Result<bool, AccountError> {
     let mut tx = ctx.begin(Scope::Platform).await?;
     let kept = accounts::lock(tx.conn(), account).await?.password_hash;
     tx.commit().await?;

@@ -15,8 +15,7 @@ pub mod sign_up;
 pub(crate) use enter::begin_or_ask;
 pub use enter::{Attempt, Entered, sign_in};
 pub use link::{Accepted, Invitation, InviteError, Invited, Opened, Renewed, accept, ask_reset, invite, open, renew};
-use manage::owner_is_sure;
-pub use manage::{Changed, PasswordChange, change_password, end_sessions, found, switch};
+pub use manage::{Changed, PasswordChange, change_password, end_sessions, found, owner_is_sure, switch};
 pub use password::{Checked, PasswordError, Passwords};
 pub use second::FactorKeys;
 

@@ -66,6 +66,8 @@ pub(super) const SOURCES: &[(&str, &str)] = &embedded![
     "pages/sign_up.html",
     "pages/confirm_address.html",
     "pages/lobby.html",
+    "pages/account_token.html",
+    "pages/account_tokens.html",
     "pages/second_factor.html",
     "pages/recovery_codes.html",
     "pages/staff_exports.html",

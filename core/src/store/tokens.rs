@@ -89,6 +89,36 @@ pub async fn list(conn: &mut PgConnection, org: OrgId) -> Result<Vec<TokenLine>,
     .await
 }
 
+/// The tokens of a person that are worth something, newest first.
+///
+/// # Errors
+/// Postgres.
+pub async fn of_person(
+    conn: &mut PgConnection,
+    person: PersonId,
+    now: DateTime<Utc>,
+) -> Result<Vec<TokenLine>, DbError> {
+    sqlx::query_as!(
+        TokenLine,
+        r#"SELECT token_id AS "id: TokenId", person_id AS "person: PersonId", label, scopes, created_at, expires_at, revoked_at
+           FROM api_tokens WHERE person_id = $1 AND client_id IS NULL AND revoked_at IS NULL AND expires_at > $2
+           ORDER BY created_at DESC, token_id DESC"#,
+        person.0,
+        now
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Locks a person until the transaction ends, for tokens that are added one after the other.
+///
+/// # Errors
+/// Postgres.
+pub async fn lock_owner(conn: &mut PgConnection, person: PersonId) -> Result<(), DbError> {
+    sqlx::query!("SELECT FROM people WHERE person_id = $1 FOR NO KEY UPDATE", person.0).execute(conn).await?;
+    Ok(())
+}
+
 /// Makes a token worthless and gives its organization; none: there is no such token, or it was revoked before.
 ///
 /// # Errors

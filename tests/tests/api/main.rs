@@ -2,6 +2,7 @@
 
 mod accesses;
 mod account_links;
+mod account_tokens;
 mod accounts;
 mod attachments;
 mod audit_page;

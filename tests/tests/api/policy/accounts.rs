@@ -41,3 +41,20 @@ pub async fn change_factor(api: &TestApi, clinic: &Clinic, factor: &str) -> Answ
     }
     owner.post_form(factor, &fields).await
 }
+
+/// Makes a token of one's own, or revokes it.
+pub async fn token(api: &TestApi, clinic: &Clinic, path: &str) -> Answer {
+    let email = format!("{}@example.org", new_id());
+    add_account(&api.pool, &email, &[clinic.doctor]).await;
+    let owner = enter(api, &email).await;
+    let form = form_token(&owner, "/account/tokens").await;
+    let fields = [("label", "Sample"), ("days", "7"), ("password", PASSWORD), ("scope", "patients:read")];
+    let fields: Vec<(&str, &str)> = fields.into_iter().chain([("form_token", form.as_str())]).collect();
+    let made = owner.post_form("/account/tokens", &fields).await;
+    if path == "/account/tokens" {
+        return made;
+    }
+    let list = owner.get("/account/tokens").await.text();
+    let id = list.split("name=\"token\" value=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a token");
+    owner.post_form(path, &[("form_token", &form), ("token", id)]).await
+}

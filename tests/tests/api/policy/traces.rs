@@ -303,6 +303,7 @@ impl Fixture {
             ("POST", factor) if factor.starts_with("/account/second-factor") => {
                 accounts::change_factor(api, clinic, factor).await
             }
+            ("POST", tokens) if tokens.starts_with("/account/tokens") => accounts::token(api, clinic, tokens).await,
             ("POST", account) if account.starts_with("/account/") => {
                 let email = format!("{}@example.org", new_id());
                 add_account(&api.pool, &email, &[clinic.doctor]).await;
