@@ -79,7 +79,7 @@ impl BigClinic {
 }
 
 /// `$1` the organization, `$2` patients, `$3` doctors; each statement names all three, so that they can be bound alike.
-const LOAD: [&str; 12] = [
+const LOAD: [&str; 13] = [
     "INSERT INTO organizations (org_id, name, zone, created_at, updated_at) SELECT $1, 'Large clinic', 'Europe/Berlin', now(), now() WHERE $2::int > 0 AND $3::int > 0",
     "INSERT INTO people (person_id, org_id, role, given_name, family_name, created_at, updated_at)
      SELECT uuid('0197a000-0001-7000-8000-' || lpad(to_hex(i), 12, '0')), $1, 'doctor', 'Dr', 'Doctor-' || i, now(), now() FROM generate_series(0, $3 - 1) i WHERE $2::int > 0",
