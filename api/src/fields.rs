@@ -4,7 +4,7 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, OptionalFromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -249,6 +249,13 @@ impl Fields {
             self.wrong(name, "must not be empty");
         } else if text.chars().count() > most {
             self.wrong(name, format!("must have {most} characters at most"));
+        }
+    }
+
+    /// Puts it on record if a day is none that calendars of people know.
+    pub(crate) fn check_day(&mut self, name: &str, day: Option<NaiveDate>) {
+        if day.is_some_and(|day| !(1900..=9999).contains(&day.year())) {
+            self.wrong(name, WRONG_YEAR);
         }
     }
 

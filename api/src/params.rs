@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use axum::extract::{FromRequestParts, MatchedPath, Path};
 use axum::http::request::Parts;
-use chrono::{DateTime, Datelike, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, Utc};
 
 use crate::problem::{FieldError, Problem};
 
@@ -116,6 +116,21 @@ impl Params {
             self.wrong(name, format!("must be one of {}", words.join(", ")));
         }
         found.copied()
+    }
+
+    /// A parameter that is a day.
+    pub(crate) fn day(&mut self, name: &str) -> Option<NaiveDate> {
+        match self.text(name)?.parse::<NaiveDate>() {
+            Ok(day) if (1900..=9999).contains(&day.year()) => Some(day),
+            Ok(_) => {
+                self.wrong(name, WRONG_YEAR);
+                None
+            }
+            Err(_) => {
+                self.wrong(name, "must be a day as in 2026-11-23");
+                None
+            }
+        }
     }
 
     /// A parameter that is an instant.

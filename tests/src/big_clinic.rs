@@ -79,7 +79,7 @@ impl BigClinic {
 }
 
 /// `$1` the organization, `$2` patients, `$3` doctors; each statement names all three, so that they can be bound alike.
-const LOAD: [&str; 13] = [
+const LOAD: [&str; 14] = [
     "INSERT INTO organizations (org_id, name, zone, created_at, updated_at) SELECT $1, 'Large clinic', 'Europe/Berlin', now(), now() WHERE $2::int > 0 AND $3::int > 0",
     "INSERT INTO people (person_id, org_id, role, given_name, family_name, created_at, updated_at)
      SELECT uuid('0197a000-0001-7000-8000-' || lpad(to_hex(i), 12, '0')), $1, 'doctor', 'Dr', 'Doctor-' || i, now(), now() FROM generate_series(0, $3 - 1) i WHERE $2::int > 0",
@@ -117,6 +117,9 @@ const LOAD: [&str; 13] = [
      FROM generate_series(0, 3 * $2 - 1) i",
     "INSERT INTO record_attachments (attachment_id, org_id, record_id, author_id, file_name, media_type, bytes, sha256, content, added_at)
      SELECT gen_random_uuid(), org_id, record_id, author_id, 'note.txt', 'text/plain', 4, sha256('note'), 'note', now() FROM medical_records WHERE org_id = $1 AND get_byte(uuid_send(record_id), 15) % 5 = 0 AND $2::int > 0 AND $3::int > 0",
+    "INSERT INTO insurances (insurance_id, org_id, patient_id, kind, provider, policy_number, subscriber_name, relationship, effective_on, currency, created_at, updated_at)
+     SELECT gen_random_uuid(), $1, uuid('0197a000-0002-7000-8000-' || lpad(to_hex(i), 12, '0')), 'public', 'Example Health', 'A-' || i, 'Subscriber ' || i, 'self',
+       '2020-01-01', 'EUR', now(), now() FROM generate_series(0, $2 - 1) i WHERE $3::int > 0",
     // Four doses each: two that were taken, two to come.
     "INSERT INTO dose_occurrences (occurrence_id, org_id, reminder_id, patient_id, slot, due_at, zone, state, ladder_at, next_at, settled_at, updated_at)
      SELECT gen_random_uuid(), $1, uuid('0197a000-0005-7000-8000-' || lpad(to_hex(i), 12, '0')), uuid('0197a000-0002-7000-8000-' || lpad(to_hex(i), 12, '0')),

@@ -43,6 +43,11 @@ pub const RULES: &[Rule] = &[
     rule("POST", "/v1/emergency-contacts/{id}/consent", Token(ContactsWrite), Write(&["contact.consent_given"])),
     rule("POST", "/v1/emergency-contacts/{id}/withdraw-consent", Token(ContactsWrite), Write(&["contact.consent_withdrawn"])),
     rule("POST", "/v1/emergency-contacts/{id}/remove", Token(ContactsWrite), Write(&["contact.removed"])),
+    rule("GET", "/v1/insurances", Token(InsuranceRead), Read("insurance.list")),
+    rule("POST", "/v1/insurances", Token(InsuranceWrite), Write(&["insurance.added"])),
+    rule("GET", "/v1/insurances/{id}", Token(InsuranceRead), Read("insurance.read")),
+    rule("PATCH", "/v1/insurances/{id}", Token(InsuranceWrite), Write(&["insurance.changed"])),
+    rule("POST", "/v1/insurances/{id}/end", Token(InsuranceWrite), Write(&["insurance.ended"])),
     // Of patients whom one treats; others take a broken glass.
     rule("POST", "/v1/patients/{id}/break-glass", Token(RecordsRead), Write(&["glass.broken"])),
     rule("GET", "/v1/medical-records", Token(RecordsRead), Read("record.list")),

@@ -6,6 +6,7 @@ mod chat;
 mod contacts;
 mod exports;
 pub(crate) mod files;
+mod insurances;
 mod jobs;
 mod join_requests;
 mod medical_records;
@@ -41,6 +42,7 @@ pub(crate) fn v1() -> Router<App> {
         .merge(patients::router())
         .merge(accesses::router())
         .merge(contacts::router())
+        .merge(insurances::router())
         .merge(medical_records::router())
         .merge(prescriptions::router())
         .merge(reminders::router())
@@ -61,6 +63,7 @@ pub(crate) fn contract() -> Vec<Operation> {
         patients::contract(),
         accesses::contract(),
         contacts::contract(),
+        insurances::contract(),
         medical_records::contract(),
         prescriptions::contract(),
         reminders::contract(),

@@ -10,6 +10,7 @@ use pulsecal_core::clinic::{
     BOUNDS, DayMinute, Holiday, KINDS, MOST_HOLIDAYS, MOST_SPANS, OpeningHours, Span, VisitRules, WEEKDAYS,
 };
 use pulsecal_core::ids::OrgId;
+use pulsecal_core::money::Currency;
 use pulsecal_core::store::organizations::{self, Organization};
 use pulsecal_core::time::Zone;
 use serde::Serialize;
@@ -61,6 +62,8 @@ struct Shown {
     no_show_after_minutes: Option<i32>,
     /// Where online visits take place: `{room}` stands for the room of each.
     meeting_url_template: Option<String>,
+    /// The currency in which it asks for money, as ISO 4217 names it.
+    currency: String,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
     version: i32,
@@ -81,6 +84,7 @@ impl From<Organization> for Shown {
             visit_rules: row.visit_rules,
             no_show_after_minutes: row.no_show_after_minutes,
             meeting_url_template: row.meeting_url_template,
+            currency: row.currency,
             created_at: row.created_at,
             updated_at: row.updated_at,
             version: row.version,
@@ -111,6 +115,7 @@ struct Change {
     rules: Vec<(usize, i32)>,
     no_show_after_minutes: Option<Option<i32>>,
     meeting_url_template: Option<Option<String>>,
+    currency: Option<String>,
 }
 
 impl Change {
@@ -140,6 +145,10 @@ impl Change {
             );
             fields.wrong("meeting_url_template", message);
         }
+        let currency = fields.set::<String>("currency");
+        if let Some(Err(error)) = currency.as_deref().map(str::parse::<Currency>) {
+            fields.wrong("currency", error.to_string());
+        }
         let change = Self {
             name,
             discreet_name,
@@ -152,6 +161,7 @@ impl Change {
             rules: rules(&mut fields),
             no_show_after_minutes,
             meeting_url_template,
+            currency,
         };
         fields.finish()?;
         Ok(change)
@@ -173,6 +183,7 @@ impl Change {
         }
         row.no_show_after_minutes = self.no_show_after_minutes.unwrap_or(row.no_show_after_minutes);
         row.meeting_url_template = self.meeting_url_template.unwrap_or_else(|| row.meeting_url_template.clone());
+        row.currency = self.currency.unwrap_or_else(|| row.currency.clone());
         if row.visit_rules.last_reminder_minutes >= row.visit_rules.first_reminder_minutes {
             let message = "must be fewer than first_reminder_minutes: the last reminder comes after the first";
             return Err(Problem::field("visit_rules.last_reminder_minutes", message));
@@ -188,6 +199,7 @@ impl Change {
             ("holidays", row.holidays != before.holidays),
             ("visit_rules", row.visit_rules != before.visit_rules),
             ("meeting_url_template", row.meeting_url_template != before.meeting_url_template),
+            ("currency", row.currency != before.currency),
             ("no_show_after_minutes", row.no_show_after_minutes != before.no_show_after_minutes),
         ];
         Ok(changed.into_iter().filter(|(_, other)| *other).map(|(name, _)| name).collect())

@@ -22,6 +22,7 @@ pub mod history;
 pub mod idempotency;
 pub mod identities;
 pub mod import;
+pub mod insurances;
 pub mod jobs;
 pub mod joins;
 pub mod ladder;

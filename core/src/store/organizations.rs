@@ -88,6 +88,14 @@ pub async fn zone(conn: &mut PgConnection, org: OrgId) -> Result<String, DbError
     sqlx::query_scalar!("SELECT zone FROM organizations WHERE org_id = $1", org.0).fetch_one(conn).await
 }
 
+/// The currency in which an organization asks for money.
+///
+/// # Errors
+/// Postgres, or no such organization.
+pub async fn currency(conn: &mut PgConnection, org: OrgId) -> Result<String, DbError> {
+    sqlx::query_scalar!("SELECT currency FROM organizations WHERE org_id = $1", org.0).fetch_one(conn).await
+}
+
 /// Locks an organization until the transaction ends. False: there is none of that id.
 ///
 /// # Errors
@@ -125,6 +133,8 @@ pub struct Organization {
     pub no_show_after_minutes: Option<i32>,
     /// Where its online visits take place: an https address with `{room}` in it.
     pub meeting_url_template: Option<String>,
+    /// The currency in which it asks for money, by its code.
+    pub currency: String,
     /// When the row was made.
     pub created_at: DateTime<Utc>,
     /// When it was last changed.
@@ -151,7 +161,7 @@ macro_rules! select_organization {
             r#"SELECT org_id AS "id: OrgId", name, discreet_name, kind, zone, phone, address, opening_hours AS "opening_hours: Json<OpeningHours>",
                  holidays AS "holidays: Json<Vec<Holiday>>", patient_move_minutes, patient_cancel_minutes, longest_visit_minutes, book_ahead_days,
                  offer_days, offer_every_minutes, offers, offers_a_day, first_reminder_minutes, last_reminder_minutes, join_before_minutes,
-                 join_after_minutes, no_show_after_minutes, meeting_url_template,
+                 join_after_minutes, no_show_after_minutes, meeting_url_template, currency,
                  created_at, updated_at, version
                FROM organizations WHERE org_id = $1 "# + $tail,
             $org.0
@@ -184,6 +194,7 @@ macro_rules! select_organization {
             },
             no_show_after_minutes: row.no_show_after_minutes,
             meeting_url_template: row.meeting_url_template,
+            currency: row.currency,
             created_at: row.created_at,
             updated_at: row.updated_at,
             version: row.version,
@@ -225,7 +236,7 @@ pub async fn save(conn: &mut PgConnection, o: &mut Organization, now: DateTime<U
         "UPDATE organizations SET name = $2, discreet_name = $3, kind = $4, zone = $5, phone = $6, address = $7, opening_hours = $8, holidays = $9,
            patient_move_minutes = $10, patient_cancel_minutes = $11, longest_visit_minutes = $12, book_ahead_days = $13, offer_days = $14,
            offer_every_minutes = $15, offers = $16, offers_a_day = $17, first_reminder_minutes = $18, last_reminder_minutes = $19,
-           no_show_after_minutes = $20, meeting_url_template = $21, join_before_minutes = $22, join_after_minutes = $23, updated_at = $24, version = version + 1
+           no_show_after_minutes = $20, meeting_url_template = $21, join_before_minutes = $22, join_after_minutes = $23, updated_at = $24, currency = $25, version = version + 1
          WHERE org_id = $1 RETURNING version",
         o.id.0,
         o.name,
@@ -250,7 +261,8 @@ pub async fn save(conn: &mut PgConnection, o: &mut Organization, now: DateTime<U
         o.meeting_url_template,
         rules.join_before_minutes,
         rules.join_after_minutes,
-        now
+        now,
+        o.currency
     )
     .fetch_one(conn)
     .await?;

@@ -2,6 +2,7 @@
 
 use futures_util::future::join_all;
 use pulsecal_tests::http::{Answer, Http};
+use reqwest::{Method, Url};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -22,9 +23,10 @@ async fn record(api: &TestApi, clinic: &Clinic) -> String {
 }
 
 async fn upload(http: &Http, to: &str, name: &str, kind: &str, file: impl Into<Vec<u8>>) -> Answer {
-    let request =
-        http.request("POST".parse().expect("a method"), to).query(&[("name", name)]).header("content-type", kind);
-    http.send(request.body(file.into())).await.expect("an answer")
+    let encoded = Url::parse_with_params("http://127.0.0.1/", [("name", name)]).expect("an address");
+    let to = format!("{to}?{}", encoded.query().unwrap_or_default());
+    let request = http.request(Method::POST, &to).header("content-type", kind).body(file.into());
+    http.send(request).await.expect("an answer")
 }
 
 fn path_of(made: &Value) -> String {

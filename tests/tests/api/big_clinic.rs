@@ -15,7 +15,8 @@ use crate::support::{LIMIT, TestApi, add_token, token_of};
 
 const PATIENTS: i32 = 100_000;
 /// The tables that grow with the patients.
-const BIG: [&str; 10] = [
+const BIG: [&str; 11] = [
+    "insurances",
     "record_attachments",
     "medical_records",
     "emergency_contacts",
@@ -137,6 +138,9 @@ async fn at_a_clinic_of_a_hundred_thousand_patients_no_request_scans_a_big_table
         v1(&format!("medical-records?patient={ours}&sort=-occurred&limit=1")),
         v1(&format!("medical-records/{}", clinic.record(DOCTORS))),
         v1(&format!("medical-records/{}/attachments", clinic.record(DOCTORS))),
+        v1("insurances"),
+        v1(&format!("insurances?patient={patient}&valid_on={tomorrow}")),
+        v1("insurances?kind=public&valid_on=2026-11-11"),
         v1("messages"),
         v1(&format!("messages?patient={patient}")),
         v1("messages?state=sent"),

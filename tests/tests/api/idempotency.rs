@@ -168,6 +168,11 @@ async fn every_write_takes_a_key() {
     twice("POST", format!("/v1/patients/{}/invite", clinic.patient), json!({})).await;
     let patient = format!("/v1/patients/{}", clinic.patient);
     twice("PATCH", patient, json!({"privacy_level": 1})).await;
+    let new = crate::insurances::policy(clinic.patient, "A-1");
+    let policy = format!("/v1/insurances/{}", id(&twice("POST", "/v1/insurances".to_owned(), new).await));
+    twice("PATCH", policy.clone(), json!({"copay": 500})).await;
+    twice("POST", format!("{policy}/end"), json!({})).await;
+    assert_eq!(api.count("SELECT version::bigint FROM insurances").await, 3);
     let new = json!({"name": "Jonas", "relationship": "spouse", "phone": "+49 30 5550123"});
     let of_patient = format!("/v1/patients/{}/emergency-contacts", clinic.patient);
     let contact = format!("/v1/emergency-contacts/{}", id(&twice("POST", of_patient, new).await));

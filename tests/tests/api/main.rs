@@ -15,6 +15,7 @@ mod clients;
 mod contacts;
 mod doses;
 mod idempotency;
+mod insurances;
 mod joining;
 mod limits;
 mod links;

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use pulsecal_core::store::attachments::{self, Attachment};
 use pulsecal_core::store::contacts::{self, Contact};
+use pulsecal_core::store::insurances::{self, Insurance};
 use pulsecal_core::store::listing;
 use pulsecal_core::store::pages::medicines::{MedicineLine, of_patient};
 use pulsecal_core::store::pages::visits::{VisitLine, ahead, past};
@@ -64,12 +65,14 @@ async fn file(State(app): State<App>, person: SignedIn) -> Result<Response, Prob
     let records = of_own(&mut tx, &person, None, MOST).await?;
     let files = attachments::of_patient(tx.conn(), org, id, MOST).await?;
     let contacts = contacts::held_of_patient(tx.conn(), id, MOST).await?;
+    let policies = insurances::of_patient(tx.conn(), org, id, MOST).await?;
     let messages = listing::messages(tx.conn(), org, None, Some(id), None, MOST).await?;
     person.saw(&app, tx, Some(("person", id.0)), [id]).await?;
     let full = usize::try_from(MOST).unwrap_or(usize::MAX);
-    let complete = [visits.len(), medicines.len(), records.len(), files.len(), contacts.len(), messages.len()]
-        .iter()
-        .all(|rows| *rows < full);
+    let complete =
+        [visits.len(), medicines.len(), records.len(), files.len(), policies.len(), contacts.len(), messages.len()]
+            .iter()
+            .all(|rows| *rows < full);
     let document = json!({
         "clinic": person.organization,
         "made_at": now,
@@ -79,6 +82,7 @@ async fn file(State(app): State<App>, person: SignedIn) -> Result<Response, Prob
         "medicines": medicines.iter().map(of_medicine).collect::<Vec<Value>>(),
         "medical_records": records.iter().map(of_record).collect::<Vec<Value>>(),
         "attachments": files.iter().map(of_file).collect::<Vec<Value>>(),
+        "insurances": policies.iter().map(of_policy).collect::<Vec<Value>>(),
         "emergency_contacts": contacts.iter().map(of_contact).collect::<Vec<Value>>(),
         "messages": messages.iter().map(|row| json!({
             "kind": row.kind, "state": row.state, "channel": row.channel, "created_at": row.created_at, "settled_at": row.settled_at,
@@ -143,6 +147,23 @@ fn of_file(row: &Attachment) -> Value {
         "added_at": row.added_at,
         "withdrawn_at": row.withdrawn_at,
         "withdrawn_reason": row.withdrawn_reason,
+    })
+}
+
+fn of_policy(row: &Insurance) -> Value {
+    json!({
+        "kind": row.kind,
+        "provider": row.provider,
+        "policy_number": row.policy_number,
+        "group_number": row.group_number,
+        "subscriber_name": row.subscriber_name,
+        "relationship": row.relationship,
+        "effective_on": row.effective_on,
+        "expires_on": row.expires_on,
+        "currency": row.currency,
+        "copay": row.copay,
+        "deductible": row.deductible,
+        "ended_at": row.ended_at,
     })
 }
 

@@ -1,0 +1,2 @@
+DROP TABLE insurances;
+ALTER TABLE organizations DROP COLUMN currency;
