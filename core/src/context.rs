@@ -14,7 +14,9 @@ use crate::ids::Ids;
 use crate::ledger::Fence;
 use crate::links::Links;
 use crate::mail::{EmailAddress, Templates};
-use crate::send::{AccountMessage, AlarmMessage, DoseMessage, ExportReady, JoinMessage, Sender, VisitMessage};
+use crate::send::{
+    AccountMessage, AlarmMessage, DoseMessage, ExportReady, JoinMessage, PaymentMessage, Sender, VisitMessage,
+};
 use crate::store::{Db, DbError, Scope, Tx};
 
 /// What every part of PulseCal works with. Cheap to clone.
@@ -55,6 +57,8 @@ pub struct Shared {
     pub account_mail: Sender<AccountMessage>,
     /// Tells doctors whether they are let in.
     pub join_mail: Sender<JoinMessage>,
+    /// Tells patients what was paid or given back.
+    pub payment_mail: Sender<PaymentMessage>,
     /// Tells operators of alarms.
     pub alarms: Sender<AlarmMessage>,
     /// Who is told of alarms.

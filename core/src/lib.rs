@@ -28,6 +28,7 @@ pub mod members;
 pub mod money;
 pub mod oidc;
 pub mod operate;
+pub mod payments;
 pub mod people;
 pub mod process;
 pub mod records;

@@ -165,6 +165,7 @@ pub fn context(config: &Config, kind: &str) -> Result<Context, Failure> {
     let links = Links::new(config.secret_key.clone(), &config.public_url);
     let post = Post::new(&db, clock.clone(), mailer, templates.clone(), links.clone(), from);
     let (doses, visits, join_mail) = (Sender::start(&post), Sender::start(&post), Sender::start(&post));
+    let payment_mail = Sender::start(&post);
     let blobs = Blobs::open(&config.blobs, ids).map_err(|problem| Failure::new(format!("BLOB_URL: {problem}")))?;
     let export_sealing =
         Sealing::new(&config.secret_key).map_err(|problem| Failure::new(format!("SECRET_KEY: {problem}")))?;
@@ -189,6 +190,7 @@ pub fn context(config: &Config, kind: &str) -> Result<Context, Failure> {
         export_mail,
         account_mail,
         join_mail,
+        payment_mail,
         alarms,
         alert_mail: config.alert_mail.clone(),
         history_months,

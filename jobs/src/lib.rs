@@ -16,6 +16,7 @@ mod join_decision;
 mod keep_history;
 mod materialise_doses;
 mod medication_reminder;
+mod payment_mail;
 mod sweep_exports;
 mod sweep_no_shows;
 mod tidy_exports;
@@ -37,6 +38,7 @@ pub use join_decision::JoinDecision;
 pub use keep_history::KeepHistory;
 pub use materialise_doses::MaterialiseDoses;
 pub use medication_reminder::MedicationReminder;
+pub use payment_mail::PaymentMail;
 pub use sweep_exports::SweepExports;
 pub use sweep_no_shows::SweepNoShows;
 pub use tidy_exports::TidyExports;
@@ -53,6 +55,7 @@ pub fn registry() -> Registry {
         .with::<GlassAlarmed>()
         .with::<AppointmentMail>()
         .with::<JoinDecision>()
+        .with::<PaymentMail>()
         .with::<MedicationReminder>()
         .with::<MaterialiseDoses>()
         .with::<ExportReport>()

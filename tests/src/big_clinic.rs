@@ -79,7 +79,7 @@ impl BigClinic {
 }
 
 /// `$1` the organization, `$2` patients, `$3` doctors; each statement names all three, so that they can be bound alike.
-const LOAD: [&str; 14] = [
+const LOAD: [&str; 15] = [
     "INSERT INTO organizations (org_id, name, zone, created_at, updated_at) SELECT $1, 'Large clinic', 'Europe/Berlin', now(), now() WHERE $2::int > 0 AND $3::int > 0",
     "INSERT INTO people (person_id, org_id, role, given_name, family_name, created_at, updated_at)
      SELECT uuid('0197a000-0001-7000-8000-' || lpad(to_hex(i), 12, '0')), $1, 'doctor', 'Dr', 'Doctor-' || i, now(), now() FROM generate_series(0, $3 - 1) i WHERE $2::int > 0",
@@ -120,6 +120,11 @@ const LOAD: [&str; 14] = [
     "INSERT INTO insurances (insurance_id, org_id, patient_id, kind, provider, policy_number, subscriber_name, relationship, effective_on, currency, created_at, updated_at)
      SELECT gen_random_uuid(), $1, uuid('0197a000-0002-7000-8000-' || lpad(to_hex(i), 12, '0')), 'public', 'Example Health', 'A-' || i, 'Subscriber ' || i, 'self',
        '2020-01-01', 'EUR', now(), now() FROM generate_series(0, $2 - 1) i WHERE $3::int > 0",
+    // Two payments each: one that is paid, one that is due.
+    "INSERT INTO payments (payment_id, org_id, patient_id, kind, method, currency, amount, due_on, state, completed_at, created_at, updated_at)
+     SELECT gen_random_uuid(), $1, uuid('0197a000-0002-7000-8000-' || lpad(to_hex(i / 2), 12, '0')), 'consultation', 'card', 'EUR', 4500,
+       CASE WHEN i % 2 = 1 THEN current_date + i % 60 END, CASE WHEN i % 2 = 0 THEN 'completed' ELSE 'pending' END, CASE WHEN i % 2 = 0 THEN t END, t, t
+     FROM generate_series(0, 2 * $2 - 1) i, LATERAL (SELECT now() - i * interval '2 minutes' AS t) AS at WHERE $3::int > 0",
     // Four doses each: two that were taken, two to come.
     "INSERT INTO dose_occurrences (occurrence_id, org_id, reminder_id, patient_id, slot, due_at, zone, state, ladder_at, next_at, settled_at, updated_at)
      SELECT gen_random_uuid(), $1, uuid('0197a000-0005-7000-8000-' || lpad(to_hex(i), 12, '0')), uuid('0197a000-0002-7000-8000-' || lpad(to_hex(i), 12, '0')),

@@ -18,4 +18,6 @@ pub(crate) const GLASS: &str = "0197a000-0000-7000-8000-000000000014";
 pub(crate) const MEMBER: &str = "0197a000-0000-7000-8000-000000000059";
 pub(crate) const ATTACHMENT: &str = "0197a000-0000-7000-8000-000000000060";
 pub(crate) const INSURANCE: &str = "0197a000-0000-7000-8000-000000000055";
+pub(crate) const PAYMENT: &str = "0197a000-0000-7000-8000-000000000057";
+pub(crate) const REFUND: &str = "0197a000-0000-7000-8000-000000000058";
 pub(crate) const BEFORE: &str = "2026-11-20T10:15:30.123456Z";

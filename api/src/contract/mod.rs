@@ -311,6 +311,7 @@ fn an_id(path: &str) -> Object {
         Some("emergency-contacts") => examples::CONTACT,
         Some("medical-records") => examples::RECORD,
         Some("record-attachments") => examples::ATTACHMENT,
+        Some("payments") => examples::PAYMENT,
         Some("insurances") => examples::INSURANCE,
         Some("members") => examples::MEMBER,
         _ => examples::JOB,

@@ -42,6 +42,7 @@ const PLACES: [(&str, &str, Whom); 14] = [
     ("/p", "Visits", Whom::Patient),
     ("/p/medicines", "Medicines", Whom::Patient),
     ("/p/records", "Records", Whom::Patient),
+    ("/p/payments", "Payments", Whom::Patient),
     ("/p/accesses", "Who saw my record", Whom::Patient),
     ("/p/data", "My data", Whom::Patient),
     ("/account", "Account", Whom::Account),

@@ -39,14 +39,12 @@ const EARLIEST: NaiveDate = NaiveDate::from_ymd_opt(1880, 1, 1).expect("a day");
 
 /// The routes.
 pub(super) fn router() -> Router<App> {
+    let files = DefaultBodyLimit::max(MOST_BYTES);
     Router::new()
         .route("/medical-records", get(list).post(write))
         .route("/medical-records/{id}", get(one).patch(change))
         .route("/medical-records/{id}/withdraw", post(withdraw))
-        .route(
-            "/medical-records/{id}/attachments",
-            get(attachments::list).post(attachments::add).layer(DefaultBodyLimit::max(MOST_BYTES)),
-        )
+        .route("/medical-records/{id}/attachments", get(attachments::list).post(attachments::add).layer(files))
         .route("/record-attachments/{id}", get(attachments::one))
         .route("/record-attachments/{id}/content", get(attachments::content))
         .route("/record-attachments/{id}/withdraw", post(attachments::withdraw))

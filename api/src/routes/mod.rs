@@ -15,6 +15,7 @@ mod messages;
 mod occurrences;
 mod organization;
 mod patients;
+mod payments;
 mod prescriptions;
 mod reminders;
 mod timing;
@@ -43,6 +44,7 @@ pub(crate) fn v1() -> Router<App> {
         .merge(accesses::router())
         .merge(contacts::router())
         .merge(insurances::router())
+        .merge(payments::router())
         .merge(medical_records::router())
         .merge(prescriptions::router())
         .merge(reminders::router())
@@ -64,6 +66,7 @@ pub(crate) fn contract() -> Vec<Operation> {
         accesses::contract(),
         contacts::contract(),
         insurances::contract(),
+        payments::contract(),
         medical_records::contract(),
         prescriptions::contract(),
         reminders::contract(),

@@ -8,6 +8,7 @@ mod address;
 mod calendar;
 mod dose_view;
 mod message;
+mod payment_view;
 mod privacy;
 mod smtp;
 mod template;
@@ -25,6 +26,7 @@ pub use dose_view::{
     SNOOZE_MINUTES,
 };
 pub use message::OutgoingMail;
+pub use payment_view::{PaymentFacts, PaymentMailView};
 pub use privacy::{PrivacyLevel, UnknownPrivacyLevel};
 pub use smtp::{Delivery, Envelope, SmtpConfig, SmtpConfigError, SmtpTimeouts, SmtpTransport, Stage, StartTlsPolicy};
 pub use template::{ACCOUNT_MAIL, ALARM, EXPORT_READY, MEDICATION_REMINDER, Rendered, TemplateError, Templates};

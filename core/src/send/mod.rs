@@ -10,6 +10,7 @@ mod join;
 mod mailer;
 mod message;
 mod path;
+mod payment;
 mod visit;
 
 pub use account::AccountMessage;
@@ -21,4 +22,5 @@ pub use join::JoinMessage;
 pub use mailer::Mailer;
 pub use message::{About, Category, Content, Desk, Message, Reached, Recipient};
 pub use path::{Post, Sender};
+pub use payment::PaymentMessage;
 pub use visit::{VisitMessage, meeting_page, visit_facts};

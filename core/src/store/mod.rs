@@ -33,6 +33,7 @@ pub mod members;
 pub mod ops;
 pub mod organizations;
 pub mod pages;
+pub mod payments;
 pub mod people;
 pub mod prescriptions;
 pub mod reconcile;

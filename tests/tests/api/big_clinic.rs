@@ -15,7 +15,8 @@ use crate::support::{LIMIT, TestApi, add_token, token_of};
 
 const PATIENTS: i32 = 100_000;
 /// The tables that grow with the patients.
-const BIG: [&str; 11] = [
+const BIG: [&str; 12] = [
+    "payments",
     "insurances",
     "record_attachments",
     "medical_records",
@@ -107,6 +108,20 @@ async fn at_a_clinic_of_a_hundred_thousand_patients_no_request_scans_a_big_table
     let (patient, visit) = (clinic.patient(4711), clinic.visit(700));
     let span = format!("from={tomorrow}T00:00:00Z&to={}T00:00:00Z", tomorrow.succ_opt().expect("a day"));
     let v1 = |path: &str| Ask::Get(by_token.clone(), format!("/v1/{path}"));
+    let (receptionist, at_desk) = (crate::support::new_id(), token_of('d'));
+    crate::support::add_person(&api.pool, clinic.org, receptionist, "receptionist", "Desk").await;
+    add_token(
+        &api.pool,
+        clinic.org,
+        receptionist,
+        &at_desk,
+        &crate::support::ALL_SCOPES,
+        "now() + interval '1 hour'",
+        false,
+    )
+    .await;
+    let by_desk = api.with(&at_desk);
+    let desk = |path: &str| Ask::Get(by_desk.clone(), format!("/v1/{path}"));
     let page = |path: &str| Ask::Get(staff.clone(), path.to_owned());
     let starts = crate::support::now() + chrono::TimeDelta::days(90);
     let at = |minutes: i64| (starts + chrono::TimeDelta::minutes(minutes)).format("%Y-%m-%dT%H:%M:00Z").to_string();
@@ -138,9 +153,17 @@ async fn at_a_clinic_of_a_hundred_thousand_patients_no_request_scans_a_big_table
         v1(&format!("medical-records?patient={ours}&sort=-occurred&limit=1")),
         v1(&format!("medical-records/{}", clinic.record(DOCTORS))),
         v1(&format!("medical-records/{}/attachments", clinic.record(DOCTORS))),
-        v1("insurances"),
-        v1(&format!("insurances?patient={patient}&valid_on={tomorrow}")),
-        v1("insurances?kind=public&valid_on=2026-11-11"),
+        desk("insurances"),
+        desk(&format!("insurances?patient={patient}&valid_on={tomorrow}")),
+        desk("insurances?kind=public&valid_on=2026-11-11"),
+        desk("payments"),
+        desk("payments?sort=created"),
+        desk("payments?sort=due"),
+        desk("payments?sort=-due&limit=1"),
+        desk("payments?state=pending"),
+        desk("payments?from=2026-11-01T00:00:00Z&to=2026-11-02T00:00:00Z"),
+        desk(&format!("payments?patient={patient}")),
+        desk(&format!("payments?appointment={visit}")),
         v1("messages"),
         v1(&format!("messages?patient={patient}")),
         v1("messages?state=sent"),
@@ -163,6 +186,7 @@ async fn at_a_clinic_of_a_hundred_thousand_patients_no_request_scans_a_big_table
         Ask::Get(own.clone(), "/p".into()),
         Ask::Get(own.clone(), "/p/medicines".into()),
         Ask::Get(own.clone(), "/p/records".into()),
+        Ask::Get(own.clone(), "/p/payments".into()),
         Ask::Get(own.clone(), "/p/accesses".into()),
         Ask::Get(own, "/p/data/file".into()),
     ];

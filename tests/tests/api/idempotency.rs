@@ -173,6 +173,16 @@ async fn every_write_takes_a_key() {
     twice("PATCH", policy.clone(), json!({"copay": 500})).await;
     twice("POST", format!("{policy}/end"), json!({})).await;
     assert_eq!(api.count("SELECT version::bigint FROM insurances").await, 3);
+    let new = json!({"patient_id": clinic.patient, "kind": "consultation", "method": "cash", "amount": 4500});
+    for verbs in [&["process", "fail", "cancel"][..], &["complete", "refund"]] {
+        let payment = format!("/v1/payments/{}", id(&twice("POST", "/v1/payments".to_owned(), new.clone()).await));
+        twice("PATCH", payment.clone(), json!({"amount": 5000})).await;
+        for verb in verbs {
+            let body = if ["fail", "refund"].contains(verb) { json!({"reason": "So it was."}) } else { json!({}) };
+            twice("POST", format!("{payment}/{verb}"), body).await;
+        }
+    }
+    assert_eq!(api.count("SELECT count(*) FROM refunds").await, 1);
     let new = json!({"name": "Jonas", "relationship": "spouse", "phone": "+49 30 5550123"});
     let of_patient = format!("/v1/patients/{}/emergency-contacts", clinic.patient);
     let contact = format!("/v1/emergency-contacts/{}", id(&twice("POST", of_patient, new).await));

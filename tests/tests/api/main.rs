@@ -24,6 +24,7 @@ mod oidc;
 mod ops_pages;
 mod organization;
 mod patients;
+mod payments;
 mod people;
 mod policy;
 mod records;

@@ -15,6 +15,7 @@ use pulsecal_core::store::people::Patient;
 use serde_json::{Value, json};
 
 use super::own;
+use super::payments::{self, of_payment};
 use super::records::{of_own, of_record};
 use crate::app::App;
 use crate::pages::desk;
@@ -66,13 +67,22 @@ async fn file(State(app): State<App>, person: SignedIn) -> Result<Response, Prob
     let files = attachments::of_patient(tx.conn(), org, id, MOST).await?;
     let contacts = contacts::held_of_patient(tx.conn(), id, MOST).await?;
     let policies = insurances::of_patient(tx.conn(), org, id, MOST).await?;
+    let payments = payments::of_own(&mut tx, &person, MOST).await?;
     let messages = listing::messages(tx.conn(), org, None, Some(id), None, MOST).await?;
     person.saw(&app, tx, Some(("person", id.0)), [id]).await?;
     let full = usize::try_from(MOST).unwrap_or(usize::MAX);
-    let complete =
-        [visits.len(), medicines.len(), records.len(), files.len(), policies.len(), contacts.len(), messages.len()]
-            .iter()
-            .all(|rows| *rows < full);
+    let complete = [
+        visits.len(),
+        medicines.len(),
+        records.len(),
+        files.len(),
+        policies.len(),
+        payments.len(),
+        contacts.len(),
+        messages.len(),
+    ]
+    .iter()
+    .all(|rows| *rows < full);
     let document = json!({
         "clinic": person.organization,
         "made_at": now,
@@ -83,6 +93,7 @@ async fn file(State(app): State<App>, person: SignedIn) -> Result<Response, Prob
         "medical_records": records.iter().map(of_record).collect::<Vec<Value>>(),
         "attachments": files.iter().map(of_file).collect::<Vec<Value>>(),
         "insurances": policies.iter().map(of_policy).collect::<Vec<Value>>(),
+        "payments": payments.iter().map(of_payment).collect::<Vec<Value>>(),
         "emergency_contacts": contacts.iter().map(of_contact).collect::<Vec<Value>>(),
         "messages": messages.iter().map(|row| json!({
             "kind": row.kind, "state": row.state, "channel": row.channel, "created_at": row.created_at, "settled_at": row.settled_at,

@@ -3,6 +3,7 @@
 
 mod data;
 mod medicines;
+mod payments;
 mod records;
 mod visits;
 
@@ -19,7 +20,7 @@ use crate::problem::Problem;
 
 /// The routes of patients who are signed in.
 pub(super) fn router() -> Router<App> {
-    visits::router().merge(medicines::router()).merge(records::router()).merge(data::router())
+    visits::router().merge(medicines::router()).merge(records::router()).merge(payments::router()).merge(data::router())
 }
 
 /// Until when the links on a page lead on.

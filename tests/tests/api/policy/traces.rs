@@ -17,6 +17,7 @@ use crate::accounts::{PASSWORD, add_account, enter};
 use crate::attachments::sample;
 use crate::clients::Program;
 use crate::insurances;
+use crate::payments;
 use crate::second_factor::{half, send_code, switch_on};
 use crate::sign_in::{browser, form_token};
 use crate::support::{Clinic, SECRET_KEY, TestApi, add_person, add_token, new_id, now, timing, token_of};
@@ -117,6 +118,9 @@ impl Fixture {
             }
             (method, members) if members.starts_with("/v1/members") => member(&self.admin, members, method).await,
             ("POST", "/v1/patients/{id}/invite") => doctor.post(&path(clinic.patient), &json!({})).await,
+            (method, payment) if payment.starts_with("/v1/payments") => {
+                payments::sample(&self.admin, clinic.patient, payment, method).await
+            }
             (method, policies) if policies.starts_with("/v1/insurances") => {
                 insurances::sample(&self.admin, clinic.patient, policies, method).await
             }

@@ -1,0 +1,1 @@
+DROP TABLE refunds; DROP TABLE payments;
