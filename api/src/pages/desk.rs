@@ -30,7 +30,7 @@ const FILES: [(&str, &str, &str); 3] = [
 ];
 
 /// The places in the head of each page: path, label, and for whom.
-const PLACES: [(&str, &str, Whom); 14] = [
+const PLACES: [(&str, &str, Whom); 15] = [
     ("/ops", "Overview", Whom::Ops),
     ("/ops/jobs", "Jobs", Whom::Ops),
     ("/ops/schedules", "Schedules", Whom::Ops),

@@ -13,6 +13,7 @@ use super::*;
 mod accounts;
 mod mail;
 mod pages;
+mod payments;
 mod visits;
 
 const CLINIC: &str = "Canaryclinic & Söhne";
