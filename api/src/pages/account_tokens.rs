@@ -101,6 +101,10 @@ fn wish(form: &Sent<SignedIn>) -> Result<Wish, String> {
 async fn make(State(app): State<App>, form: Sent<SignedIn>) -> Result<Response, Problem> {
     let (person, account) = (&form.by, form.by.account()?);
     let unfit = StatusCode::UNPROCESSABLE_ENTITY;
+    let Wish { label, scopes, days } = match wish(&form) {
+        Ok(wish) => wish,
+        Err(wrong) => return view(&app, person, unfit, None, Some(&wrong)).await,
+    };
     let turn = app.limits.take(ACCOUNT, &account.to_string()).await;
     if !turn.allowed {
         let wait = turn.wait.as_secs() + 1;
@@ -109,10 +113,6 @@ async fn make(State(app): State<App>, form: Sent<SignedIn>) -> Result<Response, 
         response.headers_mut().insert(header::RETRY_AFTER, wait.into());
         return Ok(response);
     }
-    let Wish { label, scopes, days } = match wish(&form) {
-        Ok(wish) => wish,
-        Err(wrong) => return view(&app, person, unfit, None, Some(&wrong)).await,
-    };
     let password = form.field("password").unwrap_or_default();
     if !accounts::owner_is_sure(&app.ctx, person.actor(), account, password).await? {
         return view(&app, person, unfit, None, Some("The password is not right. Nothing was made.")).await;
