@@ -386,6 +386,17 @@ impl Tenant {
         note_look(app, tx, self.org, self.actor(), self.look_leaves()?, None, patients).await
     }
 
+    /// Ends a look at one thing, which tells of no patient by itself.
+    pub(crate) async fn saw_thing(
+        &self,
+        app: &App,
+        tx: Tx,
+        subject_type: &'static str,
+        subject: Uuid,
+    ) -> Result<(), Problem> {
+        note_look(app, tx, self.org, self.actor(), self.look_leaves()?, Some((subject_type, subject)), []).await
+    }
+
     fn look_leaves(&self) -> Result<&'static str, Problem> {
         match self.rule.trace {
             Trace::Read(action) => Ok(action),

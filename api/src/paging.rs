@@ -2,7 +2,7 @@
 
 use axum::Json;
 use chrono::{DateTime, Utc};
-use pulsecal_core::store::listing::Before;
+use pulsecal_core::store::listing::{Before, Way};
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::openapi::RefOr;
@@ -108,6 +108,22 @@ pub(crate) fn page_schema(row: RefOr<Schema>) -> Object {
 /// A page that holds this row only.
 pub(crate) fn page_example(row: Value) -> Value {
     json!({"items": [row], "next_cursor": null})
+}
+
+/// Reads `sort`: one of `words`, each with a `-` before it for the other way; the first when nothing is said. A place of one order is
+/// none of another, so a cursor holds for the order that it was made in: whoever sends it with another gets that order from there on.
+pub(crate) fn sort(params: &mut Params, words: &[&'static str]) -> (&'static str, Way) {
+    let word = params.one_of("sort", words).or(words.first().copied()).unwrap_or_default();
+    match word.strip_prefix('-') {
+        Some(word) => (word, Way::Down),
+        None => (word, Way::Up),
+    }
+}
+
+/// `sort`, as the contract names it.
+pub(crate) fn sorts(words: &[&str], about: &str) -> Object {
+    let first = words.first().copied().unwrap_or_default();
+    kinds::one_of(words).about(&format!("{about}; `-`: the other way. `{first}` when nothing is said."))
 }
 
 /// Reads `cursor` and `limit`.

@@ -97,9 +97,9 @@ const DOCTOR: [TokenScope; NURSE.len() + 2] = and(NURSE, [JoinsAsk, AuditRead]);
 const DESK: [TokenScope; 5] = [ContactsWrite, InsuranceRead, InsuranceWrite, PaymentsRead, PaymentsWrite];
 
 /// What administrators of an organization may do: what who cares may, but for medical records, and what is the organization's to decide.
-const ADMIN: [TokenScope; CARE.len() + DESK.len() + 5] = and(
+const ADMIN: [TokenScope; CARE.len() + DESK.len() + 6] = and(
     and::<_, _, { CARE.len() + DESK.len() }>(CARE, DESK),
-    [JoinsAsk, JoinsDecide, OrganizationWrite, AuditRead, MembersWrite],
+    [JoinsAsk, JoinsDecide, OrganizationWrite, AuditRead, MembersWrite, TrailRead],
 );
 
 /// What who receives patients may do.

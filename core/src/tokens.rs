@@ -82,11 +82,13 @@ pub enum TokenScope {
     MembersRead,
     /// Add, invite and change who works for the organization.
     MembersWrite,
+    /// Read the organization's audit trail.
+    TrailRead,
 }
 
 impl TokenScope {
     /// Every scope.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::PatientsRead,
         Self::PatientsWrite,
         Self::PrescriptionsRead,
@@ -117,6 +119,7 @@ impl TokenScope {
         Self::RecordsWrite,
         Self::MembersRead,
         Self::MembersWrite,
+        Self::TrailRead,
     ];
 
     /// Its name, as in `patients:read`.
@@ -152,6 +155,7 @@ impl TokenScope {
             Self::RecordsWrite => "records:write",
             Self::MembersRead => "members:read",
             Self::MembersWrite => "members:write",
+            Self::TrailRead => "trail:read",
         }
     }
 }

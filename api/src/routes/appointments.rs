@@ -39,6 +39,9 @@ const FARTHEST: TimeDelta = TimeDelta::days(5 * 366);
 const PLACE: usize = 300;
 const MEETING_URL: usize = 1000;
 
+/// What a list may be sorted by.
+const ORDERS: [&str; 2] = ["starts_at", "-starts_at"];
+
 /// The routes.
 pub(super) fn router() -> Router<App> {
     Router::new()
@@ -184,10 +187,11 @@ async fn list(tenant: Tenant, State(app): State<App>, mut params: Params) -> Res
         patient: params.parsed("patient"),
         status: params.one_of("status", &STATUSES),
     };
+    let (_, way) = paging::sort(&mut params, &ORDERS);
     params.finish()?;
     let mut tx = tenant.look(&app).await?;
     let after = wanted.after.map(|place| (place.0.at, place.0.id));
-    let rows = store::list(tx.conn(), tenant.org(), filter, after, wanted.rows).await?;
+    let rows = store::list(tx.conn(), tenant.org(), filter, way, after, wanted.rows).await?;
     tenant.saw_list(&app, tx, wanted.shown(&rows).iter().map(|row| row.patient)).await?;
     Ok(wanted.page(rows, |row| StartsAfter::of(row.starts_at, row.id.0), Shown::from).into_response())
 }

@@ -29,6 +29,9 @@ use crate::paging::{self, Wanted};
 use crate::params::{Id, Params};
 use crate::problem::Problem;
 
+/// What a list may be sorted by.
+const ORDERS: [&str; 2] = ["-created", "created"];
+
 /// The routes.
 pub(super) fn router() -> Router<App> {
     Router::new()
@@ -76,7 +79,8 @@ pub(super) fn contract() -> Vec<Operation> {
                 kinds::day()
                     .about("That pay on this day: not before their first, not after their last, and not ended."),
             )
-            .lists::<Shown>("A page of policies, newest first.", example()),
+            .query("sort", paging::sorts(&ORDERS, "By when they were added"))
+            .lists::<Shown>("A page of policies.", example()),
         Operation::new("POST", "/v1/insurances", "Adds an insurance policy")
             .body(new)
             .fails([Problem::from(InsuranceError::There)])
@@ -187,10 +191,11 @@ async fn list(tenant: Tenant, State(app): State<App>, mut params: Params) -> Res
     let patient = params.parsed::<PersonId>("patient");
     let kind = params.one_of("kind", &INSURANCE_KINDS);
     let valid_on = params.day("valid_on");
+    let (_, way) = paging::sort(&mut params, &ORDERS);
     params.finish()?;
     let filter = InsuranceFilter { patient, kind, valid_on };
     let mut tx = tenant.look(&app).await?;
-    let rows = store::list(tx.conn(), tenant.org(), filter, wanted.after.map(InsuranceId), wanted.rows).await?;
+    let rows = store::list(tx.conn(), tenant.org(), filter, way, wanted.after.map(InsuranceId), wanted.rows).await?;
     tenant.saw_list(&app, tx, wanted.shown(&rows).iter().map(|row| row.patient)).await?;
     Ok(wanted.page(rows, |row| row.id.0, Shown::from).into_response())
 }

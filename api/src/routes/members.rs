@@ -32,6 +32,9 @@ use crate::paging::{self, Wanted};
 use crate::params::{Id, Params};
 use crate::problem::Problem;
 
+/// What a list may be sorted by.
+const ORDERS: [&str; 2] = ["name", "-name"];
+
 /// The routes.
 pub(super) fn router() -> Router<App> {
     Router::new()
@@ -150,10 +153,11 @@ async fn list(tenant: Tenant, State(app): State<App>, mut params: Params) -> Res
     let role = params.one_of("role", &MEMBER_ROLES);
     let active = params.parsed::<bool>("active");
     let name = params.text("name");
+    let (_, way) = paging::sort(&mut params, &ORDERS);
     params.finish()?;
     let filter = MemberFilter { role, active, name: name.as_deref() };
     let mut tx = tenant.begin(&app).await?;
-    let rows = store::list(tx.conn(), tenant.org(), filter, wanted.after.map(PersonId), wanted.rows).await?;
+    let rows = store::list(tx.conn(), tenant.org(), filter, way, wanted.after.map(PersonId), wanted.rows).await?;
     Ok(wanted.page(rows, |row| row.id.0, Shown::from).into_response())
 }
 

@@ -16,6 +16,9 @@ use crate::paging::{self, Wanted};
 use crate::params::Params;
 use crate::problem::Problem;
 
+/// What a list may be sorted by.
+const ORDERS: [&str; 2] = ["-created", "created"];
+
 /// The route.
 pub(super) fn router() -> Router<App> {
     Router::new().route("/messages", get(list))
@@ -32,7 +35,8 @@ pub(super) fn contract() -> Vec<Operation> {
         Operation::new("GET", "/v1/messages", "Lists what was sent, what was not, and why")
             .query("state", kinds::one_of(&MESSAGE_STATES).about("In this state."))
             .query("patient", kinds::id().about("To this patient."))
-            .lists::<listing::MessageLine>("A page of messages, newest first.", example),
+            .query("sort", paging::sorts(&ORDERS, "By when they went on record"))
+            .lists::<listing::MessageLine>("A page of messages.", example),
     ]
 }
 
@@ -40,9 +44,10 @@ async fn list(tenant: Tenant, State(app): State<App>, mut params: Params) -> Res
     let wanted: Wanted<Before> = paging::wanted(&mut params);
     let state = params.one_of("state", &MESSAGE_STATES);
     let patient = params.parsed::<PersonId>("patient");
+    let (_, way) = paging::sort(&mut params, &ORDERS);
     params.finish()?;
     let mut tx = tenant.look(&app).await?;
-    let rows = listing::messages(tx.conn(), tenant.org(), state, patient, wanted.after, wanted.rows).await?;
+    let rows = listing::messages(tx.conn(), tenant.org(), state, patient, way, wanted.after, wanted.rows).await?;
     tenant.saw_list(&app, tx, wanted.shown(&rows).iter().map(|row| row.patient_id)).await?;
     let place = |row: &listing::MessageLine| Before { at: row.created_at, id: row.id.0 };
     Ok(wanted.page(rows, place, |row| row).into_response())

@@ -2,6 +2,7 @@
 
 mod accesses;
 mod appointments;
+mod audit_entries;
 mod chat;
 mod contacts;
 mod exports;
@@ -56,6 +57,7 @@ pub(crate) fn v1() -> Router<App> {
         .merge(chat::router())
         .merge(messages::router())
         .merge(exports::router())
+        .merge(audit_entries::router())
         .merge(jobs::router())
 }
 
@@ -79,6 +81,7 @@ pub(crate) fn contract() -> Vec<Operation> {
         messages::contract(),
         exports::contract(),
         files::contract(),
+        audit_entries::contract(),
         jobs::contract(),
     ];
     parts.into_iter().flatten().collect()

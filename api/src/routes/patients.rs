@@ -10,7 +10,7 @@ use pulsecal_core::fhir::IdentifierFilter;
 use pulsecal_core::ids::PersonId;
 use pulsecal_core::mail::EmailAddress;
 use pulsecal_core::store::doses::replan_for_patient;
-use pulsecal_core::store::people::{self, IdentifierRow, Patient, PatientFilter};
+use pulsecal_core::store::people::{self, IdentifierRow, Patient, PatientFilter, PatientOrder};
 use pulsecal_core::time::Zone;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -41,6 +41,9 @@ const PHONE: usize = 40;
 /// Nobody who is alive was born before.
 const FIRST_YEAR: i32 = 1880;
 
+/// What a list may be sorted by.
+const ORDERS: [&str; 4] = ["registered", "-registered", "name", "-name"];
+
 /// The routes.
 pub(super) fn router() -> Router<App> {
     Router::new().route("/patients", get(list).post(register::register)).route("/patients/{id}", get(one).patch(change))
@@ -58,7 +61,8 @@ pub(super) fn contract() -> Vec<Operation> {
         Operation::new("GET", "/v1/patients", "Lists patients")
             .query("identifier", identifier.about("`system|value`, `|value`, `value` or `system|`."))
             .query("name", kinds::text(LONGEST).about("A part of the name."))
-            .lists::<Shown>("A page of patients, by id.", example()),
+            .query("sort", paging::sorts(&ORDERS, "By when they were registered, or by name"))
+            .lists::<Shown>("A page of patients.", example()),
         register::operation(),
         Operation::new("GET", "/v1/patients/{id}", "Shows a patient").shows_version::<Shown>("The patient.", example()),
         Operation::new("PATCH", "/v1/patients/{id}", "Changes a patient")
@@ -158,11 +162,15 @@ async fn list(tenant: Tenant, State(app): State<App>, mut params: Params) -> Res
     let wanted: Wanted<Uuid> = paging::wanted(&mut params);
     let by_identifier = params.parsed::<IdentifierFilter>("identifier");
     let name = params.text("name");
+    let order = match paging::sort(&mut params, &ORDERS) {
+        ("name", way) => PatientOrder::Name(way),
+        (_, way) => PatientOrder::Registered(way),
+    };
     params.finish()?;
     let filter = PatientFilter { identifier: by_identifier.as_ref().map(identifier), name: name.as_deref() };
     let mut tx = tenant.look(&app).await?;
     let after = wanted.after.map(PersonId);
-    let rows = people::patients(tx.conn(), tenant.org(), filter, after, wanted.rows).await?;
+    let rows = people::patients(tx.conn(), tenant.org(), filter, order, after, wanted.rows).await?;
     let ids: Vec<Uuid> = rows.iter().map(|row| row.id.0).collect();
     let mut identifiers = people::identifiers(tx.conn(), tenant.org(), "person", &ids).await?;
     tenant.saw_list(&app, tx, wanted.shown(&rows).iter().map(|row| row.id)).await?;

@@ -31,11 +31,23 @@ use crate::problem::Problem;
 /// The longest medicine and dosage, in characters.
 const LENGTH: usize = 500;
 
+mod change;
+
+/// The longest instructions, in characters.
+const INSTRUCTIONS: usize = 1000;
+/// The most that is handed out at a time.
+const MOST_QUANTITY: i32 = 100_000;
+/// A medicine is handed out again no more often.
+const MOST_REFILLS: i32 = 99;
+/// What a list may be sorted by.
+const ORDERS: [&str; 2] = ["created", "-created"];
+
 /// The routes.
 pub(super) fn router() -> Router<App> {
     Router::new()
         .route("/prescriptions", get(list).post(write))
-        .route("/prescriptions/{id}", get(one))
+        .route("/prescriptions/{id}", get(one).patch(change::change))
+        .route("/prescriptions/{id}/refill", post(change::refill))
         .route("/prescriptions/{id}/stop", post(stop))
 }
 
@@ -49,20 +61,56 @@ pub(super) fn contract() -> Vec<Operation> {
         .optional("prescriber_id", kinds::id(), "A doctor or nurse of the organization.")
         .required("medicine", kinds::text(LENGTH), "The medicine.")
         .optional("dosage", kinds::text_or_empty(LENGTH), "How it is taken, in words.")
+        .optional("instructions", kinds::text(INSTRUCTIONS), "What the patient is told about taking it.")
+        .optional(
+            "quantity",
+            kinds::number(1..=MOST_QUANTITY.into()),
+            "How much is handed out at a time, in units of the medicine.",
+        )
+        .set(
+            "refills_allowed",
+            kinds::number(0..=MOST_REFILLS.into()),
+            "How often it may be handed out again; 0 when nothing is said.",
+        )
         .other("timing", timing::or_null(), false);
+    let change = Body::new("PrescriptionChange", json!({"instructions": "With a meal.", "refills_allowed": 3}))
+        .optional("instructions", kinds::text(INSTRUCTIONS), "What the patient is told about taking it; null: nothing.")
+        .optional(
+            "quantity",
+            kinds::number(1..=MOST_QUANTITY.into()),
+            "How much is handed out at a time; null: not said.",
+        )
+        .set(
+            "refills_allowed",
+            kinds::number(0..=MOST_REFILLS.into()),
+            "How often it may be handed out again, not less than it was.",
+        );
     let identifier = kinds::like("^.+$", LONGEST, "https://clinic.example.org/rx|0815");
     vec![
         Operation::new("GET", "/v1/prescriptions", "Lists prescriptions")
             .query("patient", kinds::id().about("Of this patient."))
             .query("identifier", identifier.about("`system|value`, `|value`, `value` or `system|`."))
             .query("status", status().about("In this status."))
-            .lists::<Shown>("A page of prescriptions, by id.", example()),
+            .query("sort", paging::sorts(&ORDERS, "By when they were written"))
+            .lists::<Shown>("A page of prescriptions.", example()),
         Operation::new("POST", "/v1/prescriptions", "Writes a prescription")
             .body(new)
             .schema("Timing", timing::schema())
             .creates::<Shown>("The prescription.", example()),
         Operation::new("GET", "/v1/prescriptions/{id}", "Shows a prescription")
             .shows_version::<Shown>("The prescription.", example()),
+        Operation::new("PATCH", "/v1/prescriptions/{id}", "Changes what is said about a prescription")
+            .detail("Not the medicine, its dosage or timing: stop it, and write another one. A field that is left out stays as it is.")
+            .if_match()
+            .body(change)
+            .fails([change::not_active("stopped")])
+            .shows_version::<Shown>("The prescription as it is now.", example()),
+        Operation::new("POST", "/v1/prescriptions/{id}/refill", "Puts on record that the medicine was handed out again")
+            .detail("Each request is one: whoever may send it twice gives it an `Idempotency-Key`.")
+            .if_match()
+            .body_or_none(Body::new("Refill", json!({})))
+            .fails([change::no_more(3)])
+            .shows_version::<Shown>("The prescription as it is now.", example()),
         Operation::new("POST", "/v1/prescriptions/{id}/stop", "Stops a prescription")
             .detail("Its coming doses go, and no message about it leaves any more. Stopping twice changes nothing.")
             .if_match()
@@ -74,7 +122,8 @@ pub(super) fn contract() -> Vec<Operation> {
 fn example() -> Value {
     json!({
         "id": PRESCRIPTION, "identifiers": [], "patient_id": PATIENT, "prescriber_id": DOCTOR, "medicine": "Examplomycin 250 mg",
-        "dosage": "1 tablet", "timing": timing::example(), "status": "active", "created_at": BEFORE, "updated_at": BEFORE, "version": 1,
+        "dosage": "1 tablet", "timing": timing::example(), "status": "active", "instructions": "With a meal.", "quantity": 30, "refills_allowed": 3, "refills_left": 2,
+        "refilled_at": BEFORE, "created_at": BEFORE, "updated_at": BEFORE, "version": 1,
     })
 }
 
@@ -96,6 +145,15 @@ struct Shown {
     timing: Option<Value>,
     #[schema(schema_with = status)]
     status: String,
+    /// What the patient is told about taking it.
+    instructions: Option<String>,
+    /// How much is handed out at a time.
+    quantity: Option<i32>,
+    refills_allowed: i32,
+    /// How often it may still be handed out again.
+    refills_left: i32,
+    /// When it last was.
+    refilled_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
     version: i32,
@@ -112,6 +170,11 @@ impl Shown {
             dosage: row.dosage,
             timing: row.timing,
             status: row.status,
+            instructions: row.instructions,
+            quantity: row.quantity,
+            refills_allowed: row.refills_allowed,
+            refills_left: row.refills_allowed - row.refills_used,
+            refilled_at: row.refilled_at,
             created_at: row.created_at,
             updated_at: row.updated_at,
             version: row.version,
@@ -128,11 +191,12 @@ async fn list(tenant: Tenant, State(app): State<App>, mut params: Params) -> Res
     let patient = params.parsed::<PersonId>("patient");
     let by_identifier = params.parsed::<IdentifierFilter>("identifier");
     let status = params.one_of("status", &prescriptions::STATUSES);
+    let (_, way) = paging::sort(&mut params, &ORDERS);
     params.finish()?;
     let filter = PrescriptionFilter { patient, identifier: by_identifier.as_ref().map(identifier), status };
     let mut tx = tenant.look(&app).await?;
     let after = wanted.after.map(PrescriptionId);
-    let rows = prescriptions::list(tx.conn(), tenant.org(), filter, after, wanted.rows).await?;
+    let rows = prescriptions::list(tx.conn(), tenant.org(), filter, way, after, wanted.rows).await?;
     let ids: Vec<Uuid> = rows.iter().map(|row| row.id.0).collect();
     let mut identifiers = people::identifiers(tx.conn(), tenant.org(), "prescription", &ids).await?;
     tenant.saw_list(&app, tx, wanted.shown(&rows).iter().map(|row| row.patient)).await?;
@@ -155,6 +219,7 @@ struct NewPrescription {
     medicine: String,
     dosage: String,
     timing: Option<Timing>,
+    supply: change::Supply,
 }
 
 impl NewPrescription {
@@ -165,6 +230,7 @@ impl NewPrescription {
         fields.check_length("medicine", medicine.as_deref(), LENGTH);
         let dosage = fields.optional::<String>("dosage");
         fields.check_length("dosage", dosage.as_deref().filter(|text| !text.is_empty()), LENGTH);
+        let supply = change::Supply::read(&mut fields);
         timing::check_whole(&mut fields);
         let timing = fields.optional::<Timing>("timing");
         if let Some(timing) = &timing {
@@ -174,7 +240,7 @@ impl NewPrescription {
         let (Some(patient), Some(medicine)) = (patient, medicine) else {
             return Err(Problem::internal("a required field was missing and not recorded"));
         };
-        Ok(Self { patient, prescriber, medicine, dosage: dosage.unwrap_or_default(), timing })
+        Ok(Self { patient, prescriber, medicine, dosage: dosage.unwrap_or_default(), timing, supply })
     }
 }
 
@@ -200,6 +266,11 @@ async fn write(by: Writer, State(app): State<App>, body: JsonBody) -> Result<Res
         dosage: new.dosage,
         timing: new.timing.map(serde_json::to_value).transpose()?,
         status: "active".to_owned(),
+        instructions: new.supply.instructions.flatten(),
+        quantity: new.supply.quantity.flatten(),
+        refills_allowed: new.supply.refills_allowed.unwrap_or_default(),
+        refills_used: 0,
+        refilled_at: None,
         created_at: now,
         updated_at: now,
         version: 1,

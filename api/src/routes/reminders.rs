@@ -35,6 +35,9 @@ const LONGEST_WINDOW: i32 = 86_400;
 /// The longest least time between two doses, in seconds.
 const MOST_SECONDS: i64 = i32::MAX as i64;
 
+/// What a list may be sorted by.
+const ORDERS: [&str; 2] = ["created", "-created"];
+
 /// The routes.
 pub(super) fn router() -> Router<App> {
     Router::new()
@@ -57,7 +60,8 @@ pub(super) fn contract() -> Vec<Operation> {
             .query("patient", kinds::id().about("Of this patient."))
             .query("prescription", kinds::id().about("Of this prescription."))
             .query("active", kinds::flag().about("Those that are active, or those that are not."))
-            .lists::<Shown>("A page of reminders, by id.", example()),
+            .query("sort", paging::sorts(&ORDERS, "By when they were set"))
+            .lists::<Shown>("A page of reminders.", example()),
         Operation::new("POST", "/v1/medication-reminders", "Sets a reminder")
             .detail("Its doses are planned as soon as it is on record.")
             .body(common(new))
@@ -160,10 +164,11 @@ async fn list(tenant: Tenant, State(app): State<App>, mut params: Params) -> Res
         prescription: params.parsed("prescription"),
         active: params.parsed("active"),
     };
+    let (_, way) = paging::sort(&mut params, &ORDERS);
     params.finish()?;
     let mut tx = tenant.look(&app).await?;
     let after = wanted.after.map(ReminderId);
-    let rows = reminders::list(tx.conn(), tenant.org(), filter, after, wanted.rows).await?;
+    let rows = reminders::list(tx.conn(), tenant.org(), filter, way, after, wanted.rows).await?;
     tenant.saw_list(&app, tx, wanted.shown(&rows).iter().map(|row| row.patient)).await?;
     Ok(wanted.page(rows, |row| row.id.0, Shown::from).into_response())
 }

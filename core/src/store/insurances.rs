@@ -5,6 +5,7 @@ use sqlx::PgConnection;
 
 use crate::ids::{InsuranceId, OrgId, PersonId};
 use crate::store::DbError;
+use crate::store::listing::Way;
 
 /// The kinds of policies.
 pub const INSURANCE_KINDS: [&str; 5] = ["private", "public", "employer", "medicare", "medicaid"];
@@ -51,12 +52,12 @@ pub struct Insurance {
 }
 
 macro_rules! select_insurances {
-    ($tail:literal, $($args:expr),* $(,)?) => {
+    ($tail:literal $(+ $more:literal)*, $($args:expr),* $(,)?) => {
         sqlx::query_as!(
             Insurance,
             r#"SELECT insurance_id AS "id: InsuranceId", patient_id AS "patient: PersonId", kind, provider, policy_number, group_number,
                  subscriber_name, relationship, effective_on, expires_on, currency, copay, deductible, ended_at, created_at, updated_at, version
-               FROM insurances "# + $tail,
+               FROM insurances "# + $tail $(+ $more)*,
             $($args),*
         )
     };
@@ -73,7 +74,26 @@ pub struct InsuranceFilter<'a> {
     pub valid_on: Option<NaiveDate>,
 }
 
-/// Policies of `org`, newest first, before `before`.
+macro_rules! list_insurances {
+    ($conn:expr, $org:expr, $filter:expr, $after:expr, $limit:expr, $past:literal, $way:literal) => {
+        select_insurances!(
+            "WHERE org_id = $1 AND ($2::uuid IS NULL OR patient_id = $2) AND ($3::text IS NULL OR kind = $3)
+               AND ($4::date IS NULL OR (effective_on <= $4 AND (expires_on IS NULL OR expires_on >= $4) AND ended_at IS NULL))
+               AND ($5::uuid IS NULL OR insurance_id " + $past + " $5)
+             ORDER BY insurance_id " + $way + " LIMIT $6",
+            $org.0,
+            $filter.patient.map(|id| id.0),
+            $filter.kind,
+            $filter.valid_on,
+            $after.map(|id| id.0),
+            $limit
+        )
+        .fetch_all($conn)
+        .await
+    };
+}
+
+/// Policies of `org` after `after`, by when they were added, which is the order of their ids.
 ///
 /// # Errors
 /// Postgres.
@@ -81,23 +101,14 @@ pub async fn list(
     conn: &mut PgConnection,
     org: OrgId,
     filter: InsuranceFilter<'_>,
-    before: Option<InsuranceId>,
+    way: Way,
+    after: Option<InsuranceId>,
     limit: i64,
 ) -> Result<Vec<Insurance>, DbError> {
-    select_insurances!(
-        "WHERE org_id = $1 AND ($2::uuid IS NULL OR patient_id = $2) AND ($3::text IS NULL OR kind = $3)
-           AND ($4::date IS NULL OR (effective_on <= $4 AND (expires_on IS NULL OR expires_on >= $4) AND ended_at IS NULL))
-           AND ($5::uuid IS NULL OR insurance_id < $5)
-         ORDER BY insurance_id DESC LIMIT $6",
-        org.0,
-        filter.patient.map(|id| id.0),
-        filter.kind,
-        filter.valid_on,
-        before.map(|id| id.0),
-        limit
-    )
-    .fetch_all(conn)
-    .await
+    match way {
+        Way::Up => list_insurances!(conn, org, filter, after, limit, ">", "ASC"),
+        Way::Down => list_insurances!(conn, org, filter, after, limit, "<", "DESC"),
+    }
 }
 
 /// All policies of a patient, oldest first; so many at most.

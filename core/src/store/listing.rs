@@ -49,6 +49,16 @@ pub struct MessageLine {
     pub settled_at: Option<DateTime<Utc>>,
 }
 
+/// Which way a list goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Way {
+    /// From the first to the last: by time the earliest first, by name from A to Z.
+    #[default]
+    Up,
+    /// From the last to the first.
+    Down,
+}
+
 /// A place in a list that is sorted by time, newest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Before {
@@ -58,7 +68,29 @@ pub struct Before {
     pub id: Uuid,
 }
 
-/// Messages of `org`, newest first.
+macro_rules! list_messages {
+    ($conn:expr, $org:expr, $state:expr, $patient:expr, $after:expr, $limit:expr, $past:literal, $way:literal) => {
+        sqlx::query_as!(
+            MessageLine,
+            r#"SELECT id AS "id: MessageRowId", kind, subject_id, occurrence, recipient_id AS "patient_id: PersonId", channel, message_id, state, category,
+                 privacy_level, reason, job_id AS "job_id: JobId", created_at, sending_at, settled_at
+               FROM messages
+               WHERE org_id = $1 AND ($2::text IS NULL OR state = $2) AND ($3::uuid IS NULL OR recipient_id = $3)
+                 AND ($4::timestamptz IS NULL OR (created_at, id) "# + $past + r#" ($4, $5::uuid))
+               ORDER BY created_at "# + $way + ", id " + $way + " LIMIT $6",
+            $org.0,
+            $state,
+            $patient.map(|id: PersonId| id.0),
+            $after.map(|place: Before| place.at),
+            $after.map(|place: Before| place.id),
+            $limit
+        )
+        .fetch_all($conn)
+        .await
+    };
+}
+
+/// Messages of `org` after a place, by when they went on record.
 ///
 /// # Errors
 /// Postgres.
@@ -67,26 +99,14 @@ pub async fn messages(
     org: OrgId,
     state: Option<&str>,
     patient: Option<PersonId>,
-    before: Option<Before>,
+    way: Way,
+    after: Option<Before>,
     limit: i64,
 ) -> Result<Vec<MessageLine>, DbError> {
-    sqlx::query_as!(
-        MessageLine,
-        r#"SELECT id AS "id: MessageRowId", kind, subject_id, occurrence, recipient_id AS "patient_id: PersonId", channel, message_id, state, category,
-             privacy_level, reason, job_id AS "job_id: JobId", created_at, sending_at, settled_at
-           FROM messages
-           WHERE org_id = $1 AND ($2::text IS NULL OR state = $2) AND ($3::uuid IS NULL OR recipient_id = $3)
-             AND ($4::timestamptz IS NULL OR (created_at, id) < ($4, $5::uuid))
-           ORDER BY created_at DESC, id DESC LIMIT $6"#,
-        org.0,
-        state,
-        patient.map(|id| id.0),
-        before.map(|place| place.at),
-        before.map(|place| place.id),
-        limit
-    )
-    .fetch_all(conn)
-    .await
+    match way {
+        Way::Up => list_messages!(conn, org, state, patient, after, limit, ">", "ASC"),
+        Way::Down => list_messages!(conn, org, state, patient, after, limit, "<", "DESC"),
+    }
 }
 
 /// A job of an organization.

@@ -5,6 +5,7 @@ use sqlx::PgConnection;
 
 use crate::ids::{OrgId, PersonId, SessionId, TokenId};
 use crate::store::DbError;
+use crate::store::listing::Way;
 
 /// The roles of who works for an organization. Operators are the platform's, and no members.
 pub const MEMBER_ROLES: [&str; 4] = ["doctor", "nurse", "receptionist", "admin"];
@@ -45,12 +46,12 @@ pub struct Member {
 }
 
 macro_rules! select_members {
-    ($tail:literal, $($args:expr),* $(,)?) => {
+    ($tail:literal $(+ $more:literal)*, $($args:expr),* $(,)?) => {
         sqlx::query_as!(
             Member,
             r#"SELECT person_id AS "id: PersonId", role, given_name, family_name, email, phone, specialty, qualification, languages,
                  active AND NOT deceased AS "active!", account_id IS NOT NULL AS "has_account!", invited_at, created_at, updated_at, version
-               FROM people WHERE role IN ('doctor', 'nurse', 'receptionist', 'admin') AND "# + $tail,
+               FROM people WHERE role IN ('doctor', 'nurse', 'receptionist', 'admin') AND "# + $tail $(+ $more)*,
             $($args),*
         )
     };
@@ -67,7 +68,35 @@ pub struct MemberFilter<'a> {
     pub name: Option<&'a str>,
 }
 
-/// Members of `org`, by family name, given name and id.
+macro_rules! list_members {
+    ($conn:expr, $org:expr, $filter:expr, $after:expr, $limit:expr, $past:literal, $way:literal) => {
+        select_members!(
+            "org_id = $1 AND ($2::text IS NULL OR role = $2) AND ($3::bool IS NULL OR (active AND NOT deceased) = $3)
+               AND ($4::text IS NULL OR strpos(lower(given_name || ' ' || family_name), lower($4)) > 0)
+               AND ($5::uuid IS NULL OR (family_name, given_name, person_id) "
+                + $past
+                + "
+                 (SELECT m.family_name, m.given_name, m.person_id FROM people m WHERE m.person_id = $5))
+             ORDER BY family_name "
+                + $way
+                + ", given_name "
+                + $way
+                + ", person_id "
+                + $way
+                + " LIMIT $6",
+            $org.0,
+            $filter.role,
+            $filter.active,
+            $filter.name,
+            $after.map(|id| id.0),
+            $limit
+        )
+        .fetch_all($conn)
+        .await
+    };
+}
+
+/// Members of `org` after `after`, by family name, given name and id.
 ///
 /// # Errors
 /// Postgres.
@@ -75,24 +104,14 @@ pub async fn list(
     conn: &mut PgConnection,
     org: OrgId,
     filter: MemberFilter<'_>,
+    way: Way,
     after: Option<PersonId>,
     limit: i64,
 ) -> Result<Vec<Member>, DbError> {
-    select_members!(
-        "org_id = $1 AND ($2::text IS NULL OR role = $2) AND ($3::bool IS NULL OR (active AND NOT deceased) = $3)
-           AND ($4::text IS NULL OR strpos(lower(given_name || ' ' || family_name), lower($4)) > 0)
-           AND ($5::uuid IS NULL OR (family_name, given_name, person_id) >
-             (SELECT m.family_name, m.given_name, m.person_id FROM people m WHERE m.person_id = $5))
-         ORDER BY family_name, given_name, person_id LIMIT $6",
-        org.0,
-        filter.role,
-        filter.active,
-        filter.name,
-        after.map(|id| id.0),
-        limit
-    )
-    .fetch_all(conn)
-    .await
+    match way {
+        Way::Up => list_members!(conn, org, filter, after, limit, ">", "ASC"),
+        Way::Down => list_members!(conn, org, filter, after, limit, "<", "DESC"),
+    }
 }
 
 /// One member.

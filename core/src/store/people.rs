@@ -9,6 +9,9 @@ use crate::ids::{OrgId, PersonId};
 use crate::store::DbError;
 use crate::store::audit::Role;
 
+mod lists;
+pub use lists::{PatientOrder, patients};
+
 /// A patient. No `Debug`: it holds personal data.
 #[derive(Clone)]
 pub struct Patient {
@@ -73,41 +76,6 @@ pub struct PatientFilter<'a> {
     pub identifier: Option<IdentifierWanted<'a>>,
     /// With this in their name, whatever the case.
     pub name: Option<&'a str>,
-}
-
-/// Patients of `org` after `after`, in the order of their ids.
-///
-/// # Errors
-/// Postgres.
-pub async fn patients(
-    conn: &mut PgConnection,
-    org: OrgId,
-    filter: PatientFilter<'_>,
-    after: Option<PersonId>,
-    limit: i64,
-) -> Result<Vec<Patient>, DbError> {
-    let wanted = filter.identifier.unwrap_or_default();
-    sqlx::query_as!(
-        Patient,
-        r#"SELECT person_id AS "id: PersonId", given_name, family_name, birth_date, email, email_verified_at, phone, zone, locale,
-             privacy_level, medicine_opt_in_at, active, deceased, created_at, updated_at, version
-           FROM people p
-           WHERE org_id = $1 AND role = 'patient' AND ($2::uuid IS NULL OR person_id > $2)
-             AND (NOT $3::bool OR person_id IN (
-               SELECT subject_id FROM identifiers WHERE org_id = $1 AND subject_type = 'person'
-                 AND ($4::text IS NULL OR system = $4) AND ($5::text IS NULL OR value = $5)))
-             AND ($6::text IS NULL OR strpos(lower(given_name || ' ' || family_name), lower($6)) > 0)
-           ORDER BY person_id LIMIT $7"#,
-        org.0,
-        after.map(|id| id.0),
-        filter.identifier.is_some(),
-        wanted.system,
-        wanted.value,
-        filter.name,
-        limit
-    )
-    .fetch_all(conn)
-    .await
 }
 
 /// One patient.

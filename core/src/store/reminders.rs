@@ -6,6 +6,7 @@ use sqlx::PgConnection;
 
 use crate::ids::{OccurrenceId, OrgId, PersonId, PrescriptionId, ReminderId};
 use crate::ledger::NewJob;
+use crate::store::listing::Way;
 use crate::store::{DbError, Tx};
 
 /// A reminder.
@@ -89,7 +90,29 @@ pub struct ReminderFilter {
     pub active: Option<bool>,
 }
 
-/// Reminders of `org` after `after`, in the order of their ids.
+macro_rules! list_reminders {
+    ($conn:expr, $org:expr, $filter:expr, $after:expr, $limit:expr, $past:literal, $way:literal) => {
+        sqlx::query_as!(
+            Reminder,
+            r#"SELECT reminder_id AS "id: ReminderId", prescription_id AS "prescription: PrescriptionId", patient_id AS "patient: PersonId", timing, meaning,
+                 home_zone, min_interval_seconds, nudge_after_seconds, window_seconds, active, planned_through, planned_zone, created_at, updated_at, version
+               FROM medication_reminders
+               WHERE org_id = $1 AND ($2::uuid IS NULL OR reminder_id "# + $past + r#" $2) AND ($3::uuid IS NULL OR patient_id = $3)
+                 AND ($4::uuid IS NULL OR prescription_id = $4) AND ($5::bool IS NULL OR active = $5)
+               ORDER BY reminder_id "# + $way + " LIMIT $6",
+            $org.0,
+            $after.map(|id| id.0),
+            $filter.patient.map(|id| id.0),
+            $filter.prescription.map(|id| id.0),
+            $filter.active,
+            $limit
+        )
+        .fetch_all($conn)
+        .await
+    };
+}
+
+/// Reminders of `org` after `after`, by when they were set, which is the order of their ids.
 ///
 /// # Errors
 /// Postgres.
@@ -97,26 +120,14 @@ pub async fn list(
     conn: &mut PgConnection,
     org: OrgId,
     filter: ReminderFilter,
+    way: Way,
     after: Option<ReminderId>,
     limit: i64,
 ) -> Result<Vec<Reminder>, DbError> {
-    sqlx::query_as!(
-        Reminder,
-        r#"SELECT reminder_id AS "id: ReminderId", prescription_id AS "prescription: PrescriptionId", patient_id AS "patient: PersonId", timing, meaning,
-             home_zone, min_interval_seconds, nudge_after_seconds, window_seconds, active, planned_through, planned_zone, created_at, updated_at, version
-           FROM medication_reminders
-           WHERE org_id = $1 AND ($2::uuid IS NULL OR reminder_id > $2) AND ($3::uuid IS NULL OR patient_id = $3)
-             AND ($4::uuid IS NULL OR prescription_id = $4) AND ($5::bool IS NULL OR active = $5)
-           ORDER BY reminder_id LIMIT $6"#,
-        org.0,
-        after.map(|id| id.0),
-        filter.patient.map(|id| id.0),
-        filter.prescription.map(|id| id.0),
-        filter.active,
-        limit
-    )
-    .fetch_all(conn)
-    .await
+    match way {
+        Way::Up => list_reminders!(conn, org, filter, after, limit, ">", "ASC"),
+        Way::Down => list_reminders!(conn, org, filter, after, limit, "<", "DESC"),
+    }
 }
 
 /// One reminder.

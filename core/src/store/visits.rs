@@ -70,7 +70,7 @@ pub struct Visit {
 }
 
 macro_rules! select_visits {
-    ($tail:literal, $($args:expr),* $(,)?) => {
+    ($tail:literal $(+ $more:literal)*, $($args:expr),* $(,)?) => {
         sqlx::query_as!(
             Visit,
             r#"SELECT a.appointment_id AS "id: AppointmentId", a.org_id AS "org: OrgId", a.patient_id AS "patient: PersonId",
@@ -78,11 +78,14 @@ macro_rules! select_visits {
                  a.meeting_url, a.sequence, a.confirmed_by_patient_at, a.move_asked_at, a.outside_hours, a.cancel_reason, a.cancelled_at,
                  a.meeting_room, a.patient_joined_at, a.doctor_joined_at, a.checked_in_at, a.started_at, a.completed_at, a.created_at, a.updated_at,
                  a.version
-               FROM appointments a JOIN organizations c USING (org_id) "# + $tail,
+               FROM appointments a JOIN organizations c USING (org_id) "# + $tail $(+ $more)*,
             $($args),*
         )
     };
 }
+
+mod lists;
+pub use lists::list;
 
 /// One visit.
 ///
@@ -131,69 +134,6 @@ pub struct VisitFilter {
     pub patient: Option<PersonId>,
     /// In this status.
     pub status: Option<&'static str>,
-}
-
-/// Visits of `org` after a place (start, id), by their start.
-///
-/// # Errors
-/// Postgres.
-pub async fn list(
-    conn: &mut PgConnection,
-    org: OrgId,
-    filter: VisitFilter,
-    after: Option<(DateTime<Utc>, Uuid)>,
-    limit: i64,
-) -> Result<Vec<Visit>, DbError> {
-    if let (Some(doctor), None) = (filter.doctor, filter.patient) {
-        return of_doctor(conn, org, doctor, filter, after, limit).await;
-    }
-    select_visits!(
-        "WHERE a.org_id = $1 AND ($2::timestamptz IS NULL OR a.starts_at >= $2) AND ($3::timestamptz IS NULL OR a.starts_at < $3)
-           AND ($4::uuid IS NULL OR a.doctor_id = $4) AND ($5::uuid IS NULL OR a.patient_id = $5) AND ($6::text IS NULL OR a.status = $6)
-           AND ($7::timestamptz IS NULL OR (a.starts_at, a.appointment_id) > ($7, $8::uuid))
-         ORDER BY a.starts_at, a.appointment_id LIMIT $9",
-        org.0,
-        filter.from,
-        filter.to,
-        filter.doctor.map(|id| id.0),
-        filter.patient.map(|id| id.0),
-        filter.status,
-        after.map(|(at, _)| at),
-        after.map(|(_, id)| id),
-        limit
-    )
-    .fetch_all(conn)
-    .await
-}
-
-/// [`list`] for the agenda of a doctor, which is asked for most: without conditions that may be left out, Postgres keeps its plan.
-async fn of_doctor(
-    conn: &mut PgConnection,
-    org: OrgId,
-    doctor: PersonId,
-    filter: VisitFilter,
-    after: Option<(DateTime<Utc>, Uuid)>,
-    limit: i64,
-) -> Result<Vec<Visit>, DbError> {
-    // All visits lie within these years.
-    let from = filter.from.unwrap_or(DateTime::UNIX_EPOCH - TimeDelta::days(70 * 366));
-    let (after, after_id) = after.unwrap_or((from - TimeDelta::seconds(1), Uuid::nil()));
-    let to = filter.to.unwrap_or(DateTime::UNIX_EPOCH + TimeDelta::days(8030 * 366));
-    select_visits!(
-        "WHERE a.org_id = $1 AND a.doctor_id = $2 AND a.starts_at >= $3 AND (a.starts_at, a.appointment_id) > ($4, $5) AND a.starts_at < $6
-           AND ($7::text IS NULL OR a.status = $7)
-         ORDER BY a.starts_at, a.appointment_id LIMIT $8",
-        org.0,
-        doctor.0,
-        from.max(after),
-        after,
-        after_id,
-        to,
-        filter.status,
-        limit
-    )
-    .fetch_all(conn)
-    .await
 }
 
 /// Locks a doctor until the transaction ends: bookings with one doctor follow each other, so that none of them runs into the

@@ -122,6 +122,20 @@ async fn at_a_clinic_of_a_hundred_thousand_patients_no_request_scans_a_big_table
     .await;
     let by_desk = api.with(&at_desk);
     let desk = |path: &str| Ask::Get(by_desk.clone(), format!("/v1/{path}"));
+    let (administrator, of_admin) = (crate::support::new_id(), token_of('m'));
+    crate::support::add_person(&api.pool, clinic.org, administrator, "admin", "Admin").await;
+    add_token(
+        &api.pool,
+        clinic.org,
+        administrator,
+        &of_admin,
+        &crate::support::ALL_SCOPES,
+        "now() + interval '1 hour'",
+        false,
+    )
+    .await;
+    let by_admin = api.with(&of_admin);
+    let trail = |path: &str| Ask::Get(by_admin.clone(), format!("/v1/{path}"));
     let page = |path: &str| Ask::Get(staff.clone(), path.to_owned());
     let starts = crate::support::now() + chrono::TimeDelta::days(90);
     let at = |minutes: i64| (starts + chrono::TimeDelta::minutes(minutes)).format("%Y-%m-%dT%H:%M:00Z").to_string();
@@ -130,6 +144,15 @@ async fn at_a_clinic_of_a_hundred_thousand_patients_no_request_scans_a_big_table
     let asks = [
         v1("patients"),
         v1("patients?limit=100"),
+        v1("patients?sort=-registered"),
+        v1("patients?sort=name"),
+        v1("patients?sort=-name"),
+        v1("prescriptions?sort=-created"),
+        v1("medication-reminders?sort=-created"),
+        v1("appointments?sort=-starts_at"),
+        v1("messages?sort=created"),
+        trail("audit-entries"),
+        trail(&format!("audit-entries?subject={patient}")),
         v1(&format!("patients/{patient}")),
         v1(&format!("patients/{patient}/accesses")),
         v1(&format!("appointments?{span}")),

@@ -197,6 +197,9 @@ async fn every_write_takes_a_key() {
     twice("PATCH", format!("/v1/medication-reminders/{reminder}"), json!({"active": false})).await;
     twice("POST", "/v1/prescriptions".to_owned(), json!({"patient_id": clinic.patient, "medicine": "Examplomycin"}))
         .await;
+    twice("PATCH", format!("/v1/prescriptions/{prescription}"), json!({"refills_allowed": 2})).await;
+    twice("POST", format!("/v1/prescriptions/{prescription}/refill"), json!({})).await;
+    assert_eq!(api.count("SELECT sum(refills_used) FROM prescriptions").await, 1);
     twice("POST", format!("/v1/prescriptions/{prescription}/stop"), json!({})).await;
     let body =
         json!({"patient_id": clinic.patient, "doctor_id": clinic.doctor, "starts_at": at(200), "ends_at": at(201)});

@@ -19,6 +19,7 @@ mod insurances;
 mod joining;
 mod limits;
 mod links;
+mod lists;
 mod members;
 mod oidc;
 mod ops_pages;

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 pub const LIMIT: Duration = Duration::from_secs(20);
 pub const SECRET_KEY: &str = "0123456789abcdef0123456789abcdef";
-pub const ALL_SCOPES: [&str; 29] = [
+pub const ALL_SCOPES: [&str; 30] = [
     "records:read",
     "records:write",
     "patients:read",
@@ -47,6 +47,7 @@ pub const ALL_SCOPES: [&str; 29] = [
     "payments:write",
     "members:read",
     "members:write",
+    "trail:read",
 ];
 
 /// A running API with its database.

@@ -8,7 +8,7 @@ use axum::routing::get;
 use pulsecal_core::store::attachments::{self, Attachment};
 use pulsecal_core::store::contacts::{self, Contact};
 use pulsecal_core::store::insurances::{self, Insurance};
-use pulsecal_core::store::listing;
+use pulsecal_core::store::listing::{self, Way};
 use pulsecal_core::store::pages::medicines::{MedicineLine, of_patient};
 use pulsecal_core::store::pages::visits::{VisitLine, ahead, past};
 use pulsecal_core::store::people::Patient;
@@ -68,7 +68,7 @@ async fn file(State(app): State<App>, person: SignedIn) -> Result<Response, Prob
     let contacts = contacts::held_of_patient(tx.conn(), id, MOST).await?;
     let policies = insurances::of_patient(tx.conn(), org, id, MOST).await?;
     let payments = payments::of_own(&mut tx, &person, MOST).await?;
-    let messages = listing::messages(tx.conn(), org, None, Some(id), None, MOST).await?;
+    let messages = listing::messages(tx.conn(), org, None, Some(id), Way::Down, None, MOST).await?;
     person.saw(&app, tx, Some(("person", id.0)), [id]).await?;
     let full = usize::try_from(MOST).unwrap_or(usize::MAX);
     let complete = [

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
 use pulsecal_core::ids::PersonId;
-use pulsecal_core::store::listing::{self, Before, MESSAGE_STATES, MessageLine};
+use pulsecal_core::store::listing::{self, Before, MESSAGE_STATES, MessageLine, Way};
 use pulsecal_core::store::pages::patients::names;
 use pulsecal_core::time::Zone;
 use serde_json::{Value, json};
@@ -41,7 +41,7 @@ async fn list(State(app): State<App>, person: SignedIn, mut params: Params) -> R
     params.finish()?;
     let mut tx = person.look(&app).await?;
     let most = 1 + i64::try_from(PAGE).unwrap_or(i64::MAX);
-    let mut rows = listing::messages(tx.conn(), person.org, state, None, before, most).await?;
+    let mut rows = listing::messages(tx.conn(), person.org, state, None, Way::Down, before, most).await?;
     let more = rows.len() > PAGE;
     rows.truncate(PAGE);
     let ids: Vec<Uuid> = rows.iter().map(|row| row.patient_id.0).collect();

@@ -8,7 +8,7 @@ use axum::routing::{get, post};
 use chrono::{DateTime, Utc};
 use pulsecal_core::doses::Timing;
 use pulsecal_core::ids::PersonId;
-use pulsecal_core::store::listing;
+use pulsecal_core::store::listing::{self, Way};
 use pulsecal_core::store::pages::medicines::{self, MedicineLine};
 use pulsecal_core::store::pages::visits::{ahead, past};
 use pulsecal_core::store::people::{self, Patient};
@@ -68,7 +68,7 @@ async fn page(
         false => Vec::new(),
     };
     let messages = match person.may(TokenScope::MessagesRead) {
-        true => listing::messages(tx.conn(), person.org, None, Some(id), None, MESSAGES).await?,
+        true => listing::messages(tx.conn(), person.org, None, Some(id), Way::Down, None, MESSAGES).await?,
         false => Vec::new(),
     };
     person.saw(app, tx, Some(("person", id.0)), [id]).await?;

@@ -4,9 +4,10 @@ use pulsecal_core::visits::{CANCEL_REASONS, KINDS, MODES, STATES, STATUSES, Visi
 use serde_json::{Value, json};
 use utoipa::openapi::Object;
 
-use super::{MEETING_URL, PLACE, Shown};
+use super::{MEETING_URL, ORDERS, PLACE, Shown};
 use crate::contract::examples::{APPOINTMENT, BEFORE, DOCTOR, PATIENT};
 use crate::contract::{Body, Kind, Operation, kinds};
+use crate::paging;
 use crate::problem::Problem;
 
 /// What the contract says of them.
@@ -48,6 +49,7 @@ pub(in crate::routes) fn contract() -> Vec<Operation> {
             .query("doctor", kinds::id().about("Of this doctor."))
             .query("patient", kinds::id().about("Of this patient."))
             .query("status", status().about("In this status."))
+            .query("sort", paging::sorts(&ORDERS, "By their begin"))
             .lists::<Shown>("A page of visits, by their begin.", example()),
         Operation::new("POST", "/v1/appointments", "Books a visit")
             .detail("The patient is told, and reminded as the organization has it: a day and an hour before, where nothing else is set. At a time when it is closed the visit is booked all the same, and says so in `outside_hours`.")

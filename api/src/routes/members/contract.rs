@@ -7,9 +7,10 @@ use pulsecal_core::store::members::MEMBER_ROLES;
 use serde_json::{Value, json};
 use utoipa::openapi::Object;
 
-use super::{Invited, Shown};
+use super::{Invited, ORDERS, Shown};
 use crate::contract::examples::{BEFORE, MEMBER, PATIENT};
 use crate::contract::{Body, Kind, Operation, kinds};
+use crate::paging;
 use crate::params::LONGEST;
 use crate::problem::Problem;
 use crate::routes::patients::LANGUAGE_TAG;
@@ -44,7 +45,8 @@ pub(in crate::routes) fn contract() -> Vec<Operation> {
             .query("role", role().about("In this role."))
             .query("active", kinds::flag().about("Who works here, or no longer."))
             .query("name", kinds::text(LONGEST).about("A part of the name."))
-            .lists::<Shown>("A page of members, by name.", example()),
+            .query("sort", paging::sorts(&ORDERS, "By name"))
+            .lists::<Shown>("A page of members.", example()),
         Operation::new("POST", "/v1/members", "Adds somebody who works for the organization")
             .detail("They are invited to an account by mail. The link in it works once, for seven days.")
             .body(profile(new))

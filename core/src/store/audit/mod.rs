@@ -3,6 +3,7 @@
 pub mod accesses;
 pub mod chain;
 pub mod rollup;
+pub mod trail;
 
 use std::str::FromStr;
 

@@ -129,6 +129,19 @@ impl Fixture {
                 doctor.post(rule.path, &json!({"patient_id": clinic.patient, "medicine": "Examplomycin"})).await
             }
             ("GET", "/v1/prescriptions/{id}") => doctor.get(&path(self.prescription)).await,
+            ("PATCH", "/v1/prescriptions/{id}") => {
+                doctor.patch(&path(self.prescription), &json!({"refills_allowed": 1})).await
+            }
+            ("POST", "/v1/prescriptions/{id}/refill") => doctor.post(&path(self.prescription), &json!({})).await,
+            ("GET", "/v1/audit-entries") => self.admin.get(rule.path).await,
+            ("GET", "/v1/audit-entries/{id}") => {
+                let entry: Uuid = sqlx::query_scalar("SELECT id FROM audit_entries WHERE org_id = $1 LIMIT 1")
+                    .bind(clinic.org)
+                    .fetch_one(&api.pool)
+                    .await
+                    .expect("an entry");
+                self.admin.get(&path(entry)).await
+            }
             ("POST", "/v1/prescriptions/{id}/stop") => {
                 // After whatever needs it in force.
                 doctor.post(&path(self.prescription), &json!({})).await
