@@ -11,6 +11,7 @@ mod bad_input;
 mod big_clinic;
 mod bodies;
 mod chat;
+mod chromium;
 mod clients;
 mod contacts;
 mod doses;
