@@ -15,6 +15,7 @@ mod chromium;
 mod clients;
 mod contacts;
 mod doses;
+mod headers;
 mod idempotency;
 mod insurances;
 mod joining;
