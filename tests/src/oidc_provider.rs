@@ -91,3 +91,44 @@ async fn spawn(home: &Path, port: u16, redirect: &str, file: &Path) -> Process {
     process.wait_line("provider: ready", Duration::from_secs(30)).await;
     process
 }
+
+/// An issuer that lies in one way at a time (`provider/hostile.mjs`).
+pub struct HostileIssuer {
+    folder: tempfile::TempDir,
+    address: String,
+    _port: ReservedPort,
+    _process: Process,
+}
+
+impl HostileIssuer {
+    /// Starts one, with node alone.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub async fn start() -> Self {
+        let (folder, port) = (tempfile::tempdir().expect("a folder"), ReservedPort::take());
+        let (program, file) = (folder.path().join("hostile.mjs"), folder.path().join("now.json"));
+        std::fs::write(&program, include_str!("../provider/hostile.mjs")).expect("written");
+        std::fs::write(&file, r#"{"mode": "the truth"}"#).expect("written");
+        let mut command = Command::new("node");
+        command.arg(&program).arg(port.number().to_string()).arg(&file);
+        let process = Process::spawn_command("hostile-issuer", command);
+        process.wait_line("provider: ready", Duration::from_secs(30)).await;
+        Self { folder, address: format!("http://127.0.0.1:{}", port.number()), _port: port, _process: process }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// What it lies about from now on.
+    ///
+    /// # Panics
+    /// If it cannot be told.
+    pub fn says(&self, mode: &str) {
+        let text = json!({"mode": mode}).to_string();
+        std::fs::write(self.folder.path().join("now.json"), text).expect("written");
+    }
+}

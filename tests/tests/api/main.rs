@@ -24,6 +24,7 @@ mod links;
 mod lists;
 mod members;
 mod oidc;
+mod oidc_lies;
 mod ops_pages;
 mod organization;
 mod patients;
