@@ -73,7 +73,7 @@ s3_server() {
 cmd_test() {
   throwaway test
   if (($# == 0)) || [[ " $* " =~ ' '(api|oidc)' ' ]]; then
-    find_node || say "node >= 20 with npm cannot be had: the tests of OpenID Connect say that they are skipped"
+    find_node || say "node >= 20 with npm cannot be had: the tests of OpenID Connect and of pages in a browser say that they are skipped"
   fi
   if (($# == 0)) || [[ " $* " =~ ' '(audit|backups|exports)' ' ]]; then
     s3_server

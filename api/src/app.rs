@@ -13,6 +13,7 @@ use pulsecal_core::ledger::Registry;
 use pulsecal_core::limits::{Limits, Rates};
 use pulsecal_core::oidc::Issuer;
 use pulsecal_core::telemetry::Health;
+use pulsecal_core::web_origin::WebOrigin;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -70,6 +71,8 @@ pub(crate) struct Shared {
     /// How often who may ask.
     pub(crate) limits: Limits,
     pub(crate) rates: Rates,
+    /// The pages whose scripts may use `/v1`.
+    pub(crate) cors_origins: Vec<WebOrigin>,
     /// Turns for putting on record who brought a token or link that is worth nothing.
     pub(crate) stranger_notes: Arc<Semaphore>,
     /// The kinds of work, for what operators do.
@@ -120,6 +123,7 @@ impl App {
             issuer,
             limits,
             rates: config.rates,
+            cors_origins: config.cors_origins.clone(),
             stranger_notes: Arc::new(Semaphore::new(16)),
             registry: pulsecal_jobs::registry(),
             seen_lately: SeenLately::default(),
@@ -138,7 +142,7 @@ fn is_this_machine(url: &url::Url) -> bool {
 
 /// Every route, with what holds for all of them.
 pub(crate) fn router(app: App) -> Router {
-    Router::new()
+    let inner = Router::new()
         .nest("/v1", routes::v1())
         .merge(routes::files::router())
         .merge(oauth::router())
@@ -152,10 +156,12 @@ pub(crate) fn router(app: App) -> Router {
         .layer(CatchPanicLayer::custom(layers::panicked))
         .layer(from_fn_with_state(app.clone(), idempotency::keyed))
         .layer(from_fn_with_state(app.clone(), limits::by_address))
-        .layer(from_fn_with_state(app.clone(), layers::dress))
-        .layer(from_fn_with_state(app.clone(), layers::secure))
-        .layer(from_fn(layers::log))
-        .with_state(app)
+        .layer(from_fn_with_state(app.clone(), layers::dress));
+    let inner = match app.cors_origins.as_slice() {
+        [] => inner,
+        origins => inner.layer(layers::cors(origins.to_vec())),
+    };
+    inner.layer(from_fn_with_state(app.clone(), layers::secure)).layer(from_fn(layers::log)).with_state(app)
 }
 
 #[cfg(test)]

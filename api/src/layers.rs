@@ -1,13 +1,16 @@
 //! What holds for every request: time, headers, one log line, and errors that look like the page they are on.
 
 use std::any::Any;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use pulsecal_core::ids::{Ids, RequestId};
+use pulsecal_core::web_origin::WebOrigin;
+use tower_http::cors::{AllowOrigin, CorsLayer};
 use tracing::Instrument;
 
 use crate::app::{App, REQUEST_LIMIT};
@@ -25,8 +28,8 @@ const HEADERS: [(&str, &str); 6] = [
 ];
 /// Names the request in its answer.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// And where `PUBLIC_URL` is https: two years of nothing else.
-const HTTPS_ONLY: &str = "max-age=63072000";
+/// And where `PUBLIC_URL` is https: two years of nothing else, below that name too.
+const HTTPS_ONLY: &str = "max-age=63072000; includeSubDomains";
 
 /// Adds the security headers, to errors too.
 pub(crate) async fn secure(State(app): State<App>, request: Request, next: Next) -> Response {
@@ -39,6 +42,22 @@ pub(crate) async fn secure(State(app): State<App>, request: Request, next: Next)
         headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(HTTPS_ONLY));
     }
     response
+}
+
+/// Lets scripts of pages of these origins use `/v1`, with a token of theirs; never with cookies, and of no other path. Whoever is not on the list gets an
+/// answer that their browser does not show them.
+pub(crate) fn cors(origins: Vec<WebOrigin>) -> CorsLayer {
+    let listed = move |origin: &HeaderValue, parts: &Parts| {
+        parts.uri.path().starts_with("/v1/") && origins.iter().any(|one| origin.as_bytes() == one.as_str().as_bytes())
+    };
+    let own = ["idempotency-key", "idempotency-replayed", "ratelimit", "ratelimit-policy"].map(HeaderName::from_static);
+    let [key, replayed, limit, policy] = own;
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::predicate(listed))
+        .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::IF_MATCH, key])
+        .expose_headers([header::ETAG, header::LOCATION, header::RETRY_AFTER, REQUEST_ID, replayed, limit, policy])
+        .max_age(Duration::from_secs(600))
 }
 
 /// One line for each request, with the route's pattern in place of its path: a path or a query may hold a token. The request

@@ -11,6 +11,7 @@ use crate::limits::Rates;
 use crate::mail::EmailAddress;
 use crate::oidc::OidcConfig;
 use crate::sealing::Recipients;
+use crate::web_origin::WebOrigin;
 
 /// A variable that PulseCal reads; `.env.sample` lists the same, and a test compares the two.
 pub struct Variable {
@@ -43,6 +44,7 @@ pub const VARIABLES: &[Variable] = &[
     var("AWS_ENDPOINT_URL", Some("")),
     var("BIND", Some("127.0.0.1:8080")),
     var("RATE_LIMITS", Some("address=200,caller=100")),
+    var("CORS_ORIGINS", Some("")),
     var("METRICS_BIND", Some("")),
     var("WORKER_QUEUES", Some("reminders=512,mail=64,exports=2,backups=1,maintenance=4")),
     var("BACKUP_RECIPIENT", Some("")),
@@ -177,6 +179,8 @@ pub struct Config {
     pub pg_bin: Option<std::path::PathBuf>,
     /// `BIND` of the API.
     pub bind: std::net::SocketAddr,
+    /// `CORS_ORIGINS`: the pages whose scripts may use the API from a browser; perhaps none.
+    pub cors_origins: Vec<WebOrigin>,
     /// `RATE_LIMITS` of the API.
     pub rates: Rates,
     /// `METRICS_BIND` of worker and scheduler; none: no metrics port.
@@ -258,6 +262,7 @@ impl Config {
             backup_keep: env.parsed("BACKUP_KEEP", str::parse)?,
             pg_bin: env.optional("PG_BIN")?.map(Into::into),
             bind: env.parsed("BIND", socket)?,
+            cors_origins: env.parsed("CORS_ORIGINS", WebOrigin::list)?,
             rates: env.parsed("RATE_LIMITS", str::parse)?,
             metrics_bind: env.optional("METRICS_BIND")?.map(|_| env.parsed("METRICS_BIND", socket)).transpose()?,
             worker_queues: env.parsed("WORKER_QUEUES", str::parse)?,
@@ -367,6 +372,8 @@ mod tests {
             ("WORKER_QUEUES", "pigeons=2"),
             ("BELT", "hunter2"),
             ("RATE_LIMITS", "hunter2"),
+            ("CORS_ORIGINS", "*"),
+            ("CORS_ORIGINS", "https://a.example.org, hunter2"),
             ("SMTP_URL", "hunter2"),
             ("BLOB_URL", "hunter2"),
             ("BACKUP_RECIPIENT", "hunter2"),

@@ -40,3 +40,4 @@ pub mod telemetry;
 pub mod time;
 pub mod tokens;
 pub mod visits;
+pub mod web_origin;

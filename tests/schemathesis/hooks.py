@@ -32,6 +32,9 @@ def before_call(context, case, kwargs):
     by the schema is made right as a whole each second time, so that it gets past the rules that go across fields."""
     if case.headers and case.headers.get("Idempotency-Key") == KEY:
         case.headers["Idempotency-Key"] = str(uuid.uuid4())
+    # Whoever has the token would take away what it is worth.
+    if case.path.endswith("/members/{id}/leave") and case.path_parameters.get("id") not in KNOWN:
+        case.path_parameters["id"] = KNOWN[1]
     if case.meta is None or not case.meta.generation.mode.is_positive or next(turn) % 2:
         return
     if case.headers:

@@ -5,9 +5,11 @@
 //! with, the runtime of one test.
 
 pub mod big_clinic;
+pub mod browser;
 pub mod databases;
 pub mod fault_proxy;
 pub mod http;
+mod npm;
 pub mod oidc_provider;
 mod own_processes;
 pub mod processes;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::npm;
 use crate::own_processes::ports::ReservedPort;
 use crate::processes::Process;
 
@@ -32,7 +33,8 @@ impl OidcProvider {
     /// If it is there and does not start.
     pub async fn start(redirect: &str) -> Option<Self> {
         static INSTALLED: OnceLock<Option<PathBuf>> = OnceLock::new();
-        let installing = tokio::task::spawn_blocking(|| INSTALLED.get_or_init(installed).clone());
+        let install = || npm::installed("oidc-provider", &FILES);
+        let installing = tokio::task::spawn_blocking(move || INSTALLED.get_or_init(install).clone());
         let home = installing.await.expect("looked for")?;
         let (folder, port) = (tempfile::tempdir().expect("a folder"), ReservedPort::take());
         let file = folder.path().join("now.json");
@@ -90,27 +92,43 @@ async fn spawn(home: &Path, port: u16, redirect: &str, file: &Path) -> Process {
     process
 }
 
-fn installed() -> Option<PathBuf> {
-    let built = std::env::current_exe().expect("the test knows its own file");
-    let target = built.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists() || folder.ends_with("target"))?;
-    let home = target.join("tools").join("oidc-provider");
-    let same = |(name, text): &(&str, &str)| std::fs::read_to_string(home.join(name)).is_ok_and(|there| there == *text);
-    let done = home.join("node_modules/.package-lock.json");
-    if FILES.iter().all(same) && done.exists() {
-        return Some(home);
+/// An issuer that lies in one way at a time (`provider/hostile.mjs`).
+pub struct HostileIssuer {
+    folder: tempfile::TempDir,
+    address: String,
+    _port: ReservedPort,
+    _process: Process,
+}
+
+impl HostileIssuer {
+    /// Starts one, with node alone.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub async fn start() -> Self {
+        let (folder, port) = (tempfile::tempdir().expect("a folder"), ReservedPort::take());
+        let (program, file) = (folder.path().join("hostile.mjs"), folder.path().join("now.json"));
+        std::fs::write(&program, include_str!("../provider/hostile.mjs")).expect("written");
+        std::fs::write(&file, r#"{"mode": "the truth"}"#).expect("written");
+        let mut command = Command::new("node");
+        command.arg(&program).arg(port.number().to_string()).arg(&file);
+        let process = Process::spawn_command("hostile-issuer", command);
+        process.wait_line("provider: ready", Duration::from_secs(30)).await;
+        Self { folder, address: format!("http://127.0.0.1:{}", port.number()), _port: port, _process: process }
     }
-    // It gets its name only when it is whole.
-    std::fs::create_dir_all(target.join("tools")).expect("a folder");
-    let part = tempfile::tempdir_in(target.join("tools")).expect("a folder");
-    for (name, text) in FILES {
-        std::fs::write(part.path().join(name), text).expect("written");
+
+    /// Where it is.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
     }
-    let install = ["ci", "--ignore-scripts", "--no-audit", "--no-fund"];
-    if !Command::new("npm").args(install).current_dir(&part).status().is_ok_and(|done| done.success()) {
-        return None;
+
+    /// What it lies about from now on.
+    ///
+    /// # Panics
+    /// If it cannot be told.
+    pub fn says(&self, mode: &str) {
+        let text = json!({"mode": mode}).to_string();
+        std::fs::write(self.folder.path().join("now.json"), text).expect("written");
     }
-    let _older = std::fs::remove_dir_all(&home);
-    // Another run may have been faster, which is as good.
-    let _placed = std::fs::rename(part.path(), &home);
-    done.exists().then_some(home)
 }

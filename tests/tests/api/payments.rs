@@ -63,7 +63,8 @@ async fn a_payment_takes_the_steps_of_its_life_and_no_others() {
         admin.get(path).await.expect_status(200).json()["state"].as_str().expect("a state").to_owned()
     };
     // From each state each verb: what it leads to, or that it is refused.
-    let ways: [(&[&str], &str, [Option<&str>; 5]); 6] = [
+    type Way = (&'static [&'static str], &'static str, [Option<&'static str>; 5]);
+    let ways: [Way; 6] = [
         (&[], "pending", [Some("processing"), Some("completed"), Some("failed"), Some("cancelled"), None]),
         (&["process"], "processing", [Some("processing"), Some("completed"), Some("failed"), None, None]),
         (&["fail"], "failed", [Some("processing"), None, Some("failed"), Some("cancelled"), None]),

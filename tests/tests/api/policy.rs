@@ -12,6 +12,7 @@ use crate::sign_in::{browser, form_token};
 use crate::support::{Clinic, TestApi, add_person, add_token, new_id, token_of};
 
 mod accounts;
+mod fixture;
 mod members;
 mod records;
 mod traces;
