@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::accounts::{add_account, enter};
 use crate::sign_in::{browser, form_token};
-use crate::support::{ALL_SCOPES, Clinic, TestApi, add_person, add_token, new_id, token_of};
+use crate::support::{Clinic, TestApi, add_person, add_token, new_id, token_of};
 
 const HTTPS: [(&str, &str); 2] =
     [("PUBLIC_URL", "https://pulsecal.example.org"), ("RATE_LIMITS", "address=2000,caller=2000")];
