@@ -104,7 +104,8 @@ async fn list(tenant: Tenant, State(app): State<App>, mut params: Params) -> Res
     let wanted: Wanted<Uuid> = paging::wanted(&mut params);
     let (from, to) = (params.instant("from"), params.instant("to"));
     let action = params.text("action");
-    let named = |action: &str| action.bytes().all(|byte| byte.is_ascii_lowercase() || b"._".contains(&byte));
+    let word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    let named = |action: &str| action.contains('.') && action.split('.').all(word);
     if action.as_deref().is_some_and(|action| action.len() > ACTION || !named(action)) {
         params.wrong("action", "must be the name of an action, as in patient.read");
     }

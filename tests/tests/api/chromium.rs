@@ -95,7 +95,7 @@ impl Demo {
                 let _done = admin.post(&path, &json!({})).await.expect_status(200);
             }
         }
-        sqlx::query("INSERT INTO dev_mailbox (id, recipient, subject, raw, received_at) VALUES (gen_random_uuid(), 'patient0@patients.example.org', 'You have an update', convert_to(E'Subject: You have an update\\r\\nContent-Type: text/html\\r\\n\\r\\n<!DOCTYPE html><html lang=\"en\"><title>Update</title><main><h1>Update</h1></main></html>', 'UTF8'), now())")
+        sqlx::query("INSERT INTO dev_mailbox (id, message_id, recipient, subject, raw, received_at) VALUES (gen_random_uuid(), '<1@clinic.example.org>', 'patient0@patients.example.org', 'You have an update', convert_to(E'Subject: You have an update\\r\\nContent-Type: text/html\\r\\n\\r\\n<!DOCTYPE html><html lang=\"en\"><title>Update</title><main><h1>Update</h1></main></html>', 'UTF8'), now())")
             .execute(&api.pool).await.expect("a mail");
     }
 }

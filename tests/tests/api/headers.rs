@@ -17,7 +17,8 @@ const HTTPS: [(&str, &str); 2] =
 fn assert_safe(answer: &Answer, about: &str) {
     let is = |name: &str, value: &str| assert_eq!(answer.header(name), Some(value), "{about}: {name}");
     is("x-content-type-options", "nosniff");
-    is("referrer-policy", "no-referrer");
+    let referrer = answer.header("referrer-policy").unwrap_or_default();
+    assert!(["no-referrer", "same-origin"].contains(&referrer), "{about}: {referrer}");
     is("x-robots-tag", "noindex, nofollow");
     is("cross-origin-resource-policy", "same-origin");
     is("strict-transport-security", "max-age=63072000; includeSubDomains");
@@ -141,7 +142,7 @@ async fn a_form_that_a_foreign_page_sends_does_nothing() {
     let of_ops = form_token(&ops, "/staff").await;
     let _patient = patient;
     let state = "SELECT (SELECT count(*) FROM sessions WHERE revoked_at IS NOT NULL) + (SELECT count(*) FROM exports) + (SELECT count(*) FROM api_tokens)
-        + (SELECT count(*) FROM appointments) + (SELECT count(*) FROM account_factors) + (SELECT count(*) FROM queues WHERE paused_at IS NOT NULL)";
+        + (SELECT count(*) FROM appointments) + (SELECT count(*) FROM account_factors) + (SELECT count(*) FROM queues WHERE paused)";
     let before = api.count(state).await;
     let mut tried = 0;
     for rule in RULES.iter().filter(|rule| rule.method == "POST") {
