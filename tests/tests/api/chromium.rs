@@ -35,8 +35,11 @@ const NO_PAGES: &[&str] = &[
     "/p/attachments/{id}",
     "/staff/exports/{id}/events",
     "/dev/inbox/{id}/raw",
+    // A mail as it is, within a frame.
+    "/dev/inbox/{id}/html",
     // They lead on at once.
     "/",
+    "/staff",
     "/sign-in/oidc",
     "/sign-in/oidc/callback",
 ];
