@@ -10,6 +10,7 @@ use crate::ledger::Queue;
 use crate::limits::Rates;
 use crate::mail::EmailAddress;
 use crate::oidc::OidcConfig;
+use crate::plaintext::PlaintextHosts;
 use crate::sealing::Recipients;
 use crate::web_origin::WebOrigin;
 
@@ -29,6 +30,7 @@ const fn var(name: &'static str, default: Option<&'static str>) -> Variable {
 pub const VARIABLES: &[Variable] = &[
     var("DATABASE_URL", None),
     var("REDIS_URL", None),
+    var("PLAINTEXT_HOSTS", Some("")),
     var("REDIS_PREFIX", Some("pulsecal")),
     var("BELT", Some("native")),
     var("SMTP_URL", Some("")),
@@ -224,8 +226,12 @@ impl Config {
     pub fn read(lookup: &dyn Fn(&'static str) -> Option<String>) -> Result<Self, ConfigError> {
         let env = Reader { lookup };
         Ok(Self {
-            database_url: Secret(env.url("DATABASE_URL", &["postgres", "postgresql"])?),
-            redis_url: Secret(env.url("REDIS_URL", &["redis", "rediss"])?),
+            database_url: Secret(env.server(
+                "DATABASE_URL",
+                &["postgres", "postgresql"],
+                PlaintextHosts::check_postgres,
+            )?),
+            redis_url: Secret(env.server("REDIS_URL", &["redis", "rediss"], PlaintextHosts::check_redis)?),
             redis_prefix: env.parsed("REDIS_PREFIX", |text| {
                 let fine = !text.is_empty()
                     && text.len() <= 64
@@ -330,6 +336,19 @@ impl Reader<'_> {
         }
     }
 
+    /// A server's address, which must be safe to reach.
+    fn server(
+        &self,
+        name: &'static str,
+        schemes: &[&str],
+        check: impl Fn(&PlaintextHosts, &url::Url) -> Result<(), String>,
+    ) -> Result<String, ConfigError> {
+        let plain = self.parsed("PLAINTEXT_HOSTS", str::parse)?;
+        let text = self.url(name, schemes)?;
+        self.parsed(name, |text| url::Url::parse(text).map_or(Ok(()), |url| check(&plain, &url)))?;
+        Ok(text)
+    }
+
     fn url(&self, name: &'static str, schemes: &[&str]) -> Result<String, ConfigError> {
         self.parsed(name, |text| {
             let wrong = || format!("must be a URL that starts with {}://", schemes.join(":// or "));
@@ -340,86 +359,4 @@ impl Reader<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(pairs: &[(&'static str, &'static str)]) -> Result<Config, ConfigError> {
-        let mut all: BTreeMap<&str, &str> = BTreeMap::from([
-            ("DATABASE_URL", "postgres://someone@localhost/pulsecal"),
-            ("REDIS_URL", "redis://localhost"),
-            ("SECRET_KEY", "0123456789abcdef0123456789abcdef"),
-        ]);
-        all.extend(pairs.iter().copied());
-        Config::read(&|name| all.get(name).map(|value| (*value).to_owned()))
-    }
-
-    #[test]
-    fn defaults_hold_where_nothing_is_set() {
-        let config = read(&[]).expect("the defaults are valid");
-        assert_eq!(config.worker_queues.0[&Queue::Reminders], 512);
-        assert_eq!(config.belt, BeltKind::Native);
-        assert_eq!(config.job_history_months.count(), 13);
-        assert!(config.smtp_url.is_none());
-    }
-
-    #[test]
-    fn a_wrong_value_is_named_in_one_line_and_not_shown() {
-        for (name, value) in [
-            ("DATABASE_URL", "mysql://root:hunter2@localhost"),
-            ("SECRET_KEY", "hunter2"),
-            ("BIND", "hunter2"),
-            ("WORKER_QUEUES", "reminders=0"),
-            ("WORKER_QUEUES", "pigeons=2"),
-            ("BELT", "hunter2"),
-            ("RATE_LIMITS", "hunter2"),
-            ("CORS_ORIGINS", "*"),
-            ("CORS_ORIGINS", "https://a.example.org, hunter2"),
-            ("SMTP_URL", "hunter2"),
-            ("BLOB_URL", "hunter2"),
-            ("BACKUP_RECIPIENT", "hunter2"),
-            ("BACKUP_KEEP", "hunter2"),
-            ("ALERT_MAIL", "ops@clinic.example, hunter2"),
-            ("BLOB_URL", "http://hunter2/x"),
-            ("JOB_HISTORY_MONTHS", "hunter2"),
-            ("JOB_HISTORY_MONTHS", "0"),
-            ("LOG_FORMAT", "hunter2"),
-        ] {
-            let said = read(&[(name, value)]).expect_err(name).to_string();
-            assert!(said.starts_with(name), "{said}");
-            assert!(!said.contains("hunter2") && !said.contains('\n'), "{said}");
-        }
-    }
-
-    #[test]
-    fn a_client_is_set_as_a_whole_and_its_issuer_is_google_or_the_one_that_is_named() {
-        let client = [("GOOGLE_CLIENT_ID", "us"), ("GOOGLE_CLIENT_SECRET", "hunter2")];
-        let at = |issuer| read(&[client[0], client[1], ("OIDC_ISSUER", issuer)]);
-        for (issuer, asked) in [
-            ("", "https://accounts.google.com"),
-            ("https://id.clinic.example", "https://id.clinic.example"),
-            ("http://127.0.0.1:9000", "http://127.0.0.1:9000"),
-        ] {
-            assert_eq!(at(issuer).expect("valid").oidc.expect("set").issuer(), asked);
-        }
-        for bad in ["http://accounts.example.com", "hunter2", "https://a.example/?x"] {
-            let said = at(bad).expect_err(bad).to_string();
-            assert!(said.starts_with("OIDC_ISSUER: ") && !said.contains("hunter2"), "{said}");
-        }
-        let issuer = ("OIDC_ISSUER", "https://a.example");
-        for (set, missing) in [
-            (vec![client[0]], "GOOGLE_CLIENT_SECRET: "),
-            (vec![client[1]], "GOOGLE_CLIENT_ID: "),
-            (vec![issuer], "GOOGLE_CLIENT_ID: "),
-            (vec![issuer, client[0]], "GOOGLE_CLIENT_SECRET: "),
-        ] {
-            let said = read(&set).expect_err(missing).to_string();
-            assert!(said.starts_with(missing) && !said.contains("hunter2"), "{said}");
-        }
-    }
-
-    #[test]
-    fn secrets_do_not_show_in_debug() {
-        let shown = format!("{:?}", read(&[]).expect("valid"));
-        assert!(!shown.contains("0123456789abcdef") && !shown.contains("someone"), "{shown}");
-    }
-}
+mod tests;

@@ -30,6 +30,7 @@ pub mod oidc;
 pub mod operate;
 pub mod payments;
 pub mod people;
+pub mod plaintext;
 pub mod process;
 pub mod records;
 pub mod sealing;

@@ -218,6 +218,34 @@ async fn what_was_hashed_with_less_is_hashed_anew() {
 }
 
 #[tokio::test]
+async fn nothing_but_address_and_password_is_asked_for_and_an_old_password_is_as_good() {
+    let api = TestApi::start().await;
+    let clinic = Clinic::add(&api.pool, 'a').await;
+    add_account(&api.pool, "doctor@example.org", &[clinic.doctor]).await;
+    for (page, fields) in [
+        ("/sign-in", ["email", "password", "token", "next", "form_token"].as_slice()),
+        ("/forgot", ["email", "form_token"].as_slice()),
+        ("/sign-up", ["given_name", "family_name", "email", "password", "form_token"].as_slice()),
+    ] {
+        let text = api.anonymous().get(page).await.expect_status(200).text();
+        let asked: Vec<_> = text.split(" name=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        assert!(asked.contains(&"email"), "{page}: {asked:?}");
+        for field in asked {
+            assert!(
+                fields.contains(&field) || ["viewport", "color-scheme", "robots"].contains(&field),
+                "{page}: {field}"
+            );
+        }
+    }
+    sqlx::query("UPDATE accounts SET password_changed_at = now() - interval '9 years', created_at = now() - interval '10 years'")
+        .execute(&api.pool)
+        .await
+        .expect("an old one");
+    let entered = try_password(&api, "doctor@example.org", PASSWORD).await.expect_status(303);
+    assert_eq!(entered.header("location"), Some("/staff"), "it does not ask for another one");
+}
+
+#[tokio::test]
 async fn an_account_of_several_people_asks_which_and_changes_between_them() {
     let api = TestApi::start().await;
     let (one, two, three) =

@@ -146,6 +146,15 @@ async fn who_is_proven_there_is_let_in_here_and_stays_who_they_are() {
     assert_eq!(noted(&bed.api, "account.linked", "success").await, 1);
     assert_eq!(bed.api.count("SELECT count(*) FROM account_mails WHERE kind = 'linked'").await, 1);
 
+    // It ends as every session does, whatever becomes of the one there.
+    let ends: (bool, i32) = sqlx::query_as(
+        "SELECT expires_at <= now() + interval '12 hours', idle_seconds FROM sessions ORDER BY created_at DESC LIMIT 1",
+    )
+    .fetch_one(&bed.api.pool)
+    .await
+    .expect("a session");
+    assert_eq!(ends, (true, 1800));
+
     // From now on the address does not matter: not hers, and not that of who gets it after her.
     let nurse = new_id();
     crate::support::add_person(&bed.api.pool, bed.clinic.org, nurse, "nurse", "Other").await;

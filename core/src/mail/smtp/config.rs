@@ -1,7 +1,6 @@
 //! Which server to use, and how.
 
 use std::fmt::{self, Debug, Formatter};
-use std::net::IpAddr;
 use std::time::Duration;
 
 use lettre::transport::smtp::authentication::Credentials;
@@ -9,6 +8,8 @@ use lettre::transport::smtp::extension::ClientId;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use url::{Host, Url, form_urlencoded};
+
+use crate::plaintext::is_here;
 
 /// Connections at most, unless the URL says otherwise.
 const DEFAULT_MAX_CONNECTIONS: usize = 16;
@@ -140,7 +141,7 @@ impl SmtpConfig {
             Some(Host::Ipv6(ip)) => ip.to_string(),
             _ => return Err(SmtpConfigError::Host),
         };
-        let on_loopback = is_loopback(&host);
+        let on_loopback = is_here(&host);
         let mut start_tls = if on_loopback { StartTlsPolicy::Opportunistic } else { StartTlsPolicy::Required };
         let mut max_connections = DEFAULT_MAX_CONNECTIONS;
         for (name, value) in url.query_pairs() {
@@ -194,10 +195,6 @@ impl SmtpConfig {
         }
         Ok(self)
     }
-}
-
-fn is_loopback(host: &str) -> bool {
-    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn credentials_of(url: &Url) -> Result<Option<Credentials>, SmtpConfigError> {
