@@ -93,6 +93,12 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "no_account", "Not for access tokens", detail)
     }
 
+    /// 403: the organization asks its staff for a second factor.
+    pub(crate) fn without_factor() -> Self {
+        let detail = "Your organization asks for a code beside the password. Switch it on at /account/second-factor first. Nothing was changed.";
+        Self::new(StatusCode::FORBIDDEN, "second_factor_required", "A code beside the password is needed", detail)
+    }
+
     /// 403: a form that no page of ours sent for this session.
     pub(crate) fn foreign_form() -> Self {
         let detail = "The form is not of this session, so nothing was changed. Please load its page again and send it from there.";

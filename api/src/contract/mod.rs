@@ -216,6 +216,7 @@ impl Parts {
             Problem::not_signed_in(),
             Problem::foreign_form(),
             Problem::page_without_account(),
+            Problem::without_factor(),
         ];
         self.problems.extend(more.map(|problem| (problem.code(), problem)));
         let mut components = self.components;

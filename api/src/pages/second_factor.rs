@@ -122,7 +122,7 @@ async fn view(app: &App, person: &SignedIn, status: StatusCode, problem: Option<
             json!({"state": "on", "since": since.format("%-d %b %Y").to_string(), "codes_left": codes_left})
         }
     };
-    let mut view = json!({"at": "/account", "problem": problem});
+    let mut view = json!({"at": "/account", "problem": problem, "lacks_factor": person.lacks_factor});
     if let (Value::Object(view), Value::Object(state)) = (&mut view, state) {
         view.extend(state);
     }

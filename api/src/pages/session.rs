@@ -24,6 +24,8 @@ use crate::limits::{address_of, by_caller};
 use crate::policy::{Rule, Trace, Who, ceiling, is_staff};
 use crate::problem::Problem;
 
+/// Where a second factor is switched on.
+const FACTOR: &str = "/account/second-factor";
 /// Of what a browser says that it is, so many characters are kept.
 const MOST_AGENT: usize = 200;
 /// The field of a form that holds its session's token.
@@ -46,6 +48,8 @@ pub(crate) struct SignedIn {
     pub(crate) name: String,
     /// Their organization's name.
     pub(crate) organization: String,
+    /// The organization asks for a second factor, and they have none: only the page that switches it on is open.
+    pub(crate) lacks_factor: bool,
     /// What their role allows, and their token if they came with one.
     scopes: Scopes,
     secret: SessionSecret,
@@ -72,6 +76,8 @@ pub(crate) struct Sent<P> {
 pub(crate) enum Refused {
     /// They are to sign in, and are led back afterwards.
     SignIn(String),
+    /// They are to switch on a second factor first.
+    Factor(String),
     /// What is wrong.
     Problem(Problem),
 }
@@ -79,7 +85,7 @@ pub(crate) enum Refused {
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         match self {
-            Self::SignIn(to) => (StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response(),
+            Self::SignIn(to) | Self::Factor(to) => (StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response(),
             Self::Problem(problem) => problem.into_response(),
         }
     }
@@ -105,6 +111,7 @@ impl FromRequestParts<App> for SignedIn {
             Who::Patient => (None, Kind::Patient),
             _ => return Err(Problem::internal(&format!("{} {} is no page", rule.method, rule.path)).into()),
         };
+        let reads = matches!(parts.method, Method::GET | Method::HEAD) && !wants_json(&parts.headers);
         if let Some(mut found) = signed_in(app, &parts.headers, request_of(&parts.extensions)?).await? {
             found.leaves = rule.trace;
             let why = match kind {
@@ -115,11 +122,17 @@ impl FromRequestParts<App> for SignedIn {
                 _ => who.filter(|scope| !found.may(*scope)).map(|scope| Problem::page_without_scope(scope.as_str())),
             };
             by_caller(app, &parts.extensions, &found.session.to_string()).await?;
+            if found.lacks_factor && !matches!(kind, Kind::Any) && !rule.path.starts_with(FACTOR) {
+                return Err(if reads {
+                    Refused::Factor(format!("{}{FACTOR}", app.base_path))
+                } else {
+                    Problem::without_factor().into()
+                });
+            }
             let Some(why) = why else { return Ok(found) };
             note_refusal(app, Some(found.org), found.actor(), rule, why.code()).await?;
             return Err(why.into());
         }
-        let reads = matches!(parts.method, Method::GET | Method::HEAD) && !wants_json(&parts.headers);
         if !reads {
             return Err(Problem::not_signed_in().into());
         }
@@ -172,6 +185,7 @@ pub(super) async fn signed_in(app: &App, headers: &HeaderMap, request: RequestId
         role,
         name: bearer.name,
         organization: bearer.organization,
+        lacks_factor: bearer.lacks_factor,
         secret,
         request,
         leaves: Trace::Nothing,

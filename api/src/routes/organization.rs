@@ -64,6 +64,8 @@ struct Shown {
     meeting_url_template: Option<String>,
     /// The currency in which it asks for money, as ISO 4217 names it.
     currency: String,
+    /// Its staff get to the pages with a second factor only.
+    second_factor_required: bool,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
     version: i32,
@@ -85,6 +87,7 @@ impl From<Organization> for Shown {
             no_show_after_minutes: row.no_show_after_minutes,
             meeting_url_template: row.meeting_url_template,
             currency: row.currency,
+            second_factor_required: row.second_factor_required,
             created_at: row.created_at,
             updated_at: row.updated_at,
             version: row.version,
@@ -116,6 +119,7 @@ struct Change {
     no_show_after_minutes: Option<Option<i32>>,
     meeting_url_template: Option<Option<String>>,
     currency: Option<String>,
+    second_factor_required: Option<bool>,
 }
 
 impl Change {
@@ -162,6 +166,7 @@ impl Change {
             no_show_after_minutes,
             meeting_url_template,
             currency,
+            second_factor_required: fields.set("second_factor_required"),
         };
         fields.finish()?;
         Ok(change)
@@ -183,6 +188,7 @@ impl Change {
         }
         row.no_show_after_minutes = self.no_show_after_minutes.unwrap_or(row.no_show_after_minutes);
         row.meeting_url_template = self.meeting_url_template.unwrap_or_else(|| row.meeting_url_template.clone());
+        row.second_factor_required = self.second_factor_required.unwrap_or(row.second_factor_required);
         row.currency = self.currency.unwrap_or_else(|| row.currency.clone());
         if row.visit_rules.last_reminder_minutes >= row.visit_rules.first_reminder_minutes {
             let message = "must be fewer than first_reminder_minutes: the last reminder comes after the first";
@@ -199,6 +205,7 @@ impl Change {
             ("holidays", row.holidays != before.holidays),
             ("visit_rules", row.visit_rules != before.visit_rules),
             ("meeting_url_template", row.meeting_url_template != before.meeting_url_template),
+            ("second_factor_required", row.second_factor_required != before.second_factor_required),
             ("currency", row.currency != before.currency),
             ("no_show_after_minutes", row.no_show_after_minutes != before.no_show_after_minutes),
         ];

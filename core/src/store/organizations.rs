@@ -135,6 +135,8 @@ pub struct Organization {
     pub meeting_url_template: Option<String>,
     /// The currency in which it asks for money, by its code.
     pub currency: String,
+    /// Its staff get to the pages with a second factor only.
+    pub second_factor_required: bool,
     /// When the row was made.
     pub created_at: DateTime<Utc>,
     /// When it was last changed.
@@ -161,7 +163,7 @@ macro_rules! select_organization {
             r#"SELECT org_id AS "id: OrgId", name, discreet_name, kind, zone, phone, address, opening_hours AS "opening_hours: Json<OpeningHours>",
                  holidays AS "holidays: Json<Vec<Holiday>>", patient_move_minutes, patient_cancel_minutes, longest_visit_minutes, book_ahead_days,
                  offer_days, offer_every_minutes, offers, offers_a_day, first_reminder_minutes, last_reminder_minutes, join_before_minutes,
-                 join_after_minutes, no_show_after_minutes, meeting_url_template, currency,
+                 join_after_minutes, no_show_after_minutes, meeting_url_template, currency, second_factor_required,
                  created_at, updated_at, version
                FROM organizations WHERE org_id = $1 "# + $tail,
             $org.0
@@ -195,6 +197,7 @@ macro_rules! select_organization {
             no_show_after_minutes: row.no_show_after_minutes,
             meeting_url_template: row.meeting_url_template,
             currency: row.currency,
+            second_factor_required: row.second_factor_required,
             created_at: row.created_at,
             updated_at: row.updated_at,
             version: row.version,
@@ -236,7 +239,7 @@ pub async fn save(conn: &mut PgConnection, o: &mut Organization, now: DateTime<U
         "UPDATE organizations SET name = $2, discreet_name = $3, kind = $4, zone = $5, phone = $6, address = $7, opening_hours = $8, holidays = $9,
            patient_move_minutes = $10, patient_cancel_minutes = $11, longest_visit_minutes = $12, book_ahead_days = $13, offer_days = $14,
            offer_every_minutes = $15, offers = $16, offers_a_day = $17, first_reminder_minutes = $18, last_reminder_minutes = $19,
-           no_show_after_minutes = $20, meeting_url_template = $21, join_before_minutes = $22, join_after_minutes = $23, updated_at = $24, currency = $25, version = version + 1
+           no_show_after_minutes = $20, meeting_url_template = $21, join_before_minutes = $22, join_after_minutes = $23, updated_at = $24, currency = $25, second_factor_required = $26, version = version + 1
          WHERE org_id = $1 RETURNING version",
         o.id.0,
         o.name,
@@ -262,7 +265,8 @@ pub async fn save(conn: &mut PgConnection, o: &mut Organization, now: DateTime<U
         rules.join_before_minutes,
         rules.join_after_minutes,
         now,
-        o.currency
+        o.currency,
+        o.second_factor_required
     )
     .fetch_one(conn)
     .await?;

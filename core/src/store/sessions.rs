@@ -98,6 +98,8 @@ pub struct SessionBearer {
     pub scopes: Option<Vec<String>>,
     /// When it was used last, to the minute.
     pub seen_at: DateTime<Utc>,
+    /// The organization asks its staff for a second factor, and the account has none.
+    pub lacks_factor: bool,
 }
 
 /// Who holds this session; none: it is unknown, ended, idle for too long, its token is worth nothing any more, the
@@ -109,7 +111,8 @@ pub async fn find(conn: &mut PgConnection, hash: &[u8], at: DateTime<Utc>) -> Re
     sqlx::query_as!(
         SessionBearer,
         r#"SELECT session_id AS "session!: SessionId", org_id AS "org!: OrgId", person_id AS "person!: PersonId", account_id AS "account: AccountId",
-             role AS "role!", name AS "name!", organization AS "organization!", scopes, seen_at AS "seen_at!"
+             role AS "role!", name AS "name!", organization AS "organization!", scopes, seen_at AS "seen_at!",
+             lacks_factor AS "lacks_factor!"
            FROM find_session($1, $2)"#,
         hash,
         at

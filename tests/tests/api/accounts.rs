@@ -225,7 +225,7 @@ async fn nothing_but_address_and_password_is_asked_for_and_an_old_password_is_as
     for (page, fields) in [
         ("/sign-in", ["email", "password", "token", "next", "form_token"].as_slice()),
         ("/forgot", ["email", "form_token"].as_slice()),
-        ("/sign-up", ["given_name", "family_name", "email", "password", "form_token"].as_slice()),
+        ("/sign-up", ["given_name", "family_name", "email", "password", "again", "form_token"].as_slice()),
     ] {
         let text = api.anonymous().get(page).await.expect_status(200).text();
         let asked: Vec<_> = text.split(" name=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();

@@ -4,6 +4,7 @@
 use std::process::Command;
 
 use pulsecal_tests::http::{Answer, Http};
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::accounts::{PASSWORD, add_account, enter, noted, try_password};
@@ -252,4 +253,45 @@ async fn switching_off_takes_the_password_or_an_operator_and_is_told() {
     assert_eq!(noted(&api, "second_factor.off", "success").await, 2);
     assert_eq!(api.count("SELECT count(*) FROM account_mails WHERE kind = 'second_factor_off'").await, 2);
     assert_eq!(api.count("SELECT count(*) FROM jobs WHERE kind = 'account_mail'").await, 4, "each has its job");
+}
+
+#[tokio::test]
+async fn where_the_organization_asks_for_codes_staff_without_them_get_to_no_other_page() {
+    let api = TestApi::start().await;
+    let (clinic, _account, browser) = doctor(&api).await;
+    add_account(&api.pool, "patient@example.org", &[clinic.patient]).await;
+    let patient = enter(&api, "patient@example.org").await;
+    let _open = browser.get("/staff/agenda").await.expect_status(200);
+    let asks = |on: bool| {
+        let admin = api.with(&clinic.admin);
+        async move {
+            admin.patch("/v1/organization", &json!({"second_factor_required": on})).await.expect_status(200).json()
+        }
+    };
+    assert_eq!(asks(true).await["second_factor_required"], true);
+
+    for path in ["/staff/agenda", "/staff/exports", "/account", "/account/tokens"] {
+        let led = browser.get(path).await.expect_status(303);
+        assert_eq!(led.header("location"), Some(PAGE), "{path}");
+    }
+    let page = browser.get(PAGE).await.expect_status(200).text();
+    assert!(page.contains("asks everybody who works there for a code"), "{page}");
+    let form = form_token(&browser, PAGE).await;
+    let refused = browser.post_form("/account/sessions", &[("form_token", &form)]).await.expect_status(403);
+    assert!(refused.text().contains("Switch it on"));
+    let asked = browser.clone().with_header("accept", "application/json").get("/staff/agenda").await.expect_status(403);
+    assert!(asked.text().contains("second_factor_required"), "{}", asked.text());
+    // Patients are not staff, and programs have tokens.
+    let _hers = patient.get("/p").await.expect_status(200);
+    let _program = api.with(&clinic.token).get("/v1/patients").await.expect_status(200);
+
+    let _codes = switch_on(&browser).await;
+    assert!(!browser.get(PAGE).await.expect_status(200).text().contains("asks everybody"));
+    let _open = browser.get("/staff/agenda").await.expect_status(200);
+    let off = send(&browser, &format!("{PAGE}/off"), ("password", PASSWORD)).await.expect_status(303);
+    assert_eq!(off.header("location"), Some("/account?done=second-factor-off"));
+    let led = browser.get("/staff/agenda").await.expect_status(303);
+    assert_eq!(led.header("location"), Some(PAGE));
+    assert_eq!(asks(false).await["second_factor_required"], false);
+    let _open = browser.get("/staff/agenda").await.expect_status(200);
 }

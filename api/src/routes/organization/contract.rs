@@ -38,6 +38,7 @@ pub(in crate::routes) fn contract() -> Vec<Operation> {
             kinds::like(r"^https://[a-z0-9.-]+(:[0-9]{1,5})?/[!-~]*\{room\}[!-~]*$", TEMPLATE, "https://meet.example.org/{room}"),
             "Where online visits take place: `{room}` stands for the room of each. Patients get a link that leads there in its time only.",
         )
+        .set("second_factor_required", kinds::flag(), "Whether its staff get to the pages with a second factor only.")
         .set("currency", kinds::like("^[A-Z]{3}$", 3, "EUR"), "The currency in which it asks for money from now on, as ISO 4217 names it.")
         .set("visit_rules", rules(), "What holds for visits from the next request on. A rule that is left out stays.");
     vec![
@@ -98,6 +99,6 @@ fn example() -> Value {
             "offer_days": 14, "offer_every_minutes": 30, "offers": 12, "offers_a_day": 3, "first_reminder_minutes": 1440,
             "last_reminder_minutes": 60, "join_before_minutes": 15, "join_after_minutes": 30,
         },
-        "no_show_after_minutes": null, "meeting_url_template": "https://meet.example.org/{room}", "currency": "EUR", "created_at": BEFORE, "updated_at": BEFORE, "version": 1,
+        "no_show_after_minutes": null, "meeting_url_template": "https://meet.example.org/{room}", "currency": "EUR", "second_factor_required": false, "created_at": BEFORE, "updated_at": BEFORE, "version": 1,
     })
 }
