@@ -13,8 +13,9 @@ use pulsecal_core::store::sessions::{Which, of_account};
 use pulsecal_jobs::AccountMail;
 use serde_json::{Value, json};
 
+use super::cookies::set_cookie;
 use super::desk;
-use super::session::{Sent, SignedIn, local_path, set_cookie};
+use super::session::{Sent, SignedIn, local_path};
 use super::sign_in::{end, go};
 use crate::app::App;
 use crate::limits::ACCOUNT;

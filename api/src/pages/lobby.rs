@@ -10,8 +10,9 @@ use pulsecal_core::ids::AccountId;
 use pulsecal_core::sessions::SessionSecret;
 use serde_json::json;
 
+use super::cookies::{Cookie, cookie, cookie_of};
 use super::desk;
-use super::session::{Cookie, FORM_TOKEN, cookie, cookie_of, from_our_page, read_form};
+use super::session::{FORM_TOKEN, from_our_page, read_form};
 use crate::access::request_of;
 use crate::app::App;
 use crate::limits::by_caller;

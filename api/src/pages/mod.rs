@@ -5,6 +5,7 @@ mod account;
 mod account_link;
 mod account_tokens;
 mod audit;
+mod cookies;
 pub(crate) mod desk;
 mod dose;
 mod exports;

@@ -17,10 +17,9 @@ use pulsecal_core::tokens::TokenHash;
 use pulsecal_jobs::AccountMail;
 use serde_json::json;
 
+use super::cookies::{Cookie, cookie, set_cookie};
 use super::desk;
-use super::session::{
-    Cookie, Sent, SignedIn, cookie, from_our_page, local_path, read_form, seen_from, set_cookie, signed_in,
-};
+use super::session::{Sent, SignedIn, from_our_page, local_path, read_form, seen_from, signed_in};
 use crate::access::request_of;
 use crate::app::App;
 use crate::limits::{ACCOUNT, SIGN_IN, address_of};

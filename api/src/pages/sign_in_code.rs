@@ -11,10 +11,9 @@ use pulsecal_core::sessions::SessionSecret;
 use pulsecal_jobs::AccountMail;
 use serde_json::json;
 
+use super::cookies::{Cookie, cookie, cookie_of};
 use super::desk;
-use super::session::{
-    Cookie, FORM_TOKEN, cookie, cookie_of, from_our_page, local_path, read_form, seen_from, signed_in,
-};
+use super::session::{FORM_TOKEN, from_our_page, local_path, read_form, seen_from, signed_in};
 use super::sign_in::{Came, NOBODY, arrive, see, wait_in_lobby};
 use crate::access::request_of;
 use crate::app::App;

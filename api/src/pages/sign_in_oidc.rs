@@ -13,8 +13,9 @@ use pulsecal_core::sessions::SessionSecret;
 use pulsecal_jobs::AccountMail;
 use serde_json::json;
 
+use super::cookies::{Cookie, cookie, raw_cookie};
 use super::desk;
-use super::session::{Cookie, cookie, local_path, raw_cookie, seen_from, signed_in};
+use super::session::{local_path, seen_from, signed_in};
 use super::sign_in::{Came, NOBODY, arrive, half_way, wait_in_lobby};
 use crate::access::request_of;
 use crate::app::App;
