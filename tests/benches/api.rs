@@ -27,7 +27,7 @@ use sqlx::postgres::PgPoolOptions;
 use uuid::Uuid;
 
 use support::bed::{Bed, START_LIMIT};
-use support::load::{Load, drive};
+use support::load::{Load, drive, pace};
 use support::options::Options;
 use support::report::{Report, percentile};
 use support::usage;
@@ -226,7 +226,45 @@ async fn bench(patients: i32, connections: usize, span: Duration, rounds: usize)
         "visits_booked",
         bed.count("SELECT count(*) FROM appointments WHERE starts_at > now() + interval '100 days'").await,
     );
+    let read = |i: usize| get(format!("/v1/patients/{}", patient(i)));
+    flooded(&mut report, api.address, span, &read).await;
     report.finish();
+}
+
+/// How long reads of a patient take, 200 a second, while 200 passwords a second are tried, each for another account and from another
+/// address, so that no limit stops them; beside the same reads without. Three times in turn.
+async fn flooded(report: &mut Report, api: SocketAddr, span: Duration, read: &(dyn Fn(usize) -> String + Sync)) {
+    let try_password = |i: usize| {
+        let form = format!("email=nobody-{i}%40example.org&password=three+wrong+words&next=");
+        format!(
+            "POST /sign-in HTTP/1.1\r\nHost: bench.example.org\r\nX-Forwarded-For: 10.{}.{}.{}\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
+            i / 65_536 % 256,
+            i / 256 % 256,
+            i % 256,
+            form.len()
+        )
+    };
+    let (mut quiet, mut beside) = (Vec::new(), Vec::new());
+    let mut statuses = std::collections::BTreeMap::<u16, usize>::new();
+    for _ in 0..3 {
+        quiet.extend(pace(api, 8, 200, span, read).await.waits);
+        let (reads, tries) = tokio::join!(pace(api, 8, 200, span, read), pace(api, 64, 200, span, try_password));
+        beside.extend(reads.waits);
+        assert_eq!(reads.statuses.keys().copied().collect::<Vec<_>>(), [200], "reads are answered all the same");
+        for (status, count) in tries.statuses {
+            *statuses.entry(status).or_default() += count;
+        }
+    }
+    let shares = |waits: &mut Vec<f64>| {
+        waits.sort_by(f64::total_cmp);
+        [0.5, 0.99].map(|share| percentile(waits, share))
+    };
+    let ([half, high], [half_beside, high_beside]) = (shares(&mut quiet), shares(&mut beside));
+    report.fact("flood: 200 passwords a second were answered with", json!(statuses));
+    report.fact("flood: reads without it, p50 and p99 in ms", json!([half, high]));
+    report.fact("flood: reads beside it, p50 and p99 in ms", json!([half_beside, high_beside]));
+    report.fact("flood: p99, times that without it (aim 2)", high_beside / high);
 }
 
 async fn add_token(bed: &Bed, clinic: BigClinic) {

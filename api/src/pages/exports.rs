@@ -10,6 +10,7 @@ use pulsecal_core::exports::{Column, CsvOptions, Delimiter, Filters, Format, Spe
 use pulsecal_core::ids::{ExportId, PersonId};
 use pulsecal_core::links::ExportLink;
 use pulsecal_core::store::exports::{self as store, Export};
+use pulsecal_core::store::listing::Way;
 use pulsecal_core::store::{organizations, people};
 use pulsecal_core::time::{Zone, resolve};
 use pulsecal_core::tokens::TokenScope;
@@ -122,7 +123,7 @@ fn read(form: &Sent<SignedIn>, home: Zone) -> Result<Spec, String> {
 async fn page(app: &App, person: &SignedIn, status: StatusCode, wrong: Option<&str>) -> Result<Response, Problem> {
     let owner = person.owner();
     let mut tx = person.begin(app).await?;
-    let rows = store::list(tx.conn(), owner.org, owner.person, None, SHOWN).await?;
+    let rows = store::list(tx.conn(), owner.org, owner.person, Way::Down, None, SHOWN).await?;
     let home: Zone = organizations::zone(tx.conn(), owner.org).await?.parse().unwrap_or(Zone::UTC);
     let doctors = people::doctors(tx.conn(), DOCTORS).await?;
     tx.commit().await?;

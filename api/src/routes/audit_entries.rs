@@ -28,6 +28,8 @@ const USUAL_DAYS: i64 = 7;
 const OUTCOMES: [&str; 3] = ["success", "refused", "failed"];
 /// The longest name of an action, in characters.
 const ACTION: usize = 60;
+/// The orders of a list.
+const ORDERS: [&str; 2] = ["-at", "at"];
 
 /// The routes.
 pub(super) fn router() -> Router<App> {
@@ -46,7 +48,8 @@ pub(super) fn contract() -> Vec<Operation> {
             .query("actor", kinds::id().about("By this person."))
             .query("subject", kinds::id().about("Done to this."))
             .query("outcome", kinds::one_of(&OUTCOMES).about("That ended so."))
-            .lists::<Shown>("A page of entries, newest first.", example()),
+            .query("sort", paging::sorts(&ORDERS, "By time"))
+            .lists::<Shown>("A page of entries.", example()),
         Operation::new("GET", "/v1/audit-entries/{id}", "Shows an entry of the audit trail")
             .shows::<Shown>("The entry.", example()),
     ]
@@ -111,6 +114,7 @@ async fn list(tenant: Tenant, State(app): State<App>, mut params: Params) -> Res
     }
     let (actor, subject) = (params.parsed::<PersonId>("actor"), params.parsed::<Uuid>("subject"));
     let outcome = params.one_of("outcome", &OUTCOMES);
+    let (_, way) = paging::sort(&mut params, &ORDERS);
     let to = to.unwrap_or_else(|| app.ctx.clock.now() + TimeDelta::minutes(1));
     let from = from.unwrap_or(to - TimeDelta::days(USUAL_DAYS));
     if to - from > TimeDelta::days(MOST_DAYS) {
@@ -119,7 +123,7 @@ async fn list(tenant: Tenant, State(app): State<App>, mut params: Params) -> Res
     params.finish()?;
     let filter = TrailFilter { from, to, action: action.as_deref(), actor, subject, outcome };
     let mut tx = tenant.look(&app).await?;
-    let rows = trail::list(tx.conn(), tenant.org(), filter, wanted.after, wanted.rows).await?;
+    let rows = trail::list(tx.conn(), tenant.org(), filter, way, wanted.after, wanted.rows).await?;
     tenant.saw_list(&app, tx, []).await?;
     Ok(wanted.page(rows, |row| row.id, Shown::from).into_response())
 }

@@ -33,6 +33,8 @@ const NAME: usize = 200;
 const TEXT: usize = 4000;
 /// So many take part in a room at most.
 const MOST: usize = 50;
+/// The orders of a list of rooms.
+const ORDERS: [&str; 2] = ["opened", "-opened"];
 
 /// The routes.
 pub(super) fn router() -> Router<App> {
@@ -64,7 +66,8 @@ pub(super) fn contract() -> Vec<Operation> {
     let closed = || Problem::conflict("The room is closed: nothing more is said in it.");
     vec![
         Operation::new("GET", "/v1/chat-rooms", "Lists the rooms that one takes part in")
-            .lists::<Shown>("A page of rooms, by id.", example()),
+            .query("sort", paging::sorts(&ORDERS, "By when they were opened"))
+            .lists::<Shown>("A page of rooms.", example()),
         Operation::new("POST", "/v1/chat-rooms", "Opens a room")
             .body(new)
             .creates::<Shown>("The room.", example()),
@@ -189,9 +192,10 @@ fn people(fields: &mut Fields) -> Option<Vec<PersonId>> {
 
 async fn list(tenant: Tenant, State(app): State<App>, mut params: Params) -> Result<Response, Problem> {
     let wanted: Wanted<Uuid> = paging::wanted(&mut params);
+    let (_, way) = paging::sort(&mut params, &ORDERS);
     params.finish()?;
     let mut tx = tenant.begin(&app).await?;
-    let rows = store::rooms(tx.conn(), tenant.owner().person, wanted.after.map(RoomId), wanted.rows).await?;
+    let rows = store::rooms(tx.conn(), tenant.owner().person, way, wanted.after.map(RoomId), wanted.rows).await?;
     Ok(wanted.page(rows, |row| row.id.0, |row| Shown::of(row, None)).into_response())
 }
 

@@ -24,6 +24,8 @@ use crate::problem::Problem;
 
 /// When to look again, in seconds.
 const LOOK_AGAIN: &str = "2";
+/// The orders of a list.
+const ORDERS: [&str; 2] = ["-created", "created"];
 
 /// The routes.
 pub(super) fn router() -> Router<App> {
@@ -50,7 +52,8 @@ pub(super) fn contract() -> Vec<Operation> {
         .optional("csv", schema::csv(), "How a CSV file is written.");
     vec![
         Operation::new("GET", "/v1/exports", "Lists one's own exports")
-            .lists::<ExportView>("A page of exports, newest first.", example()),
+            .query("sort", paging::sorts(&ORDERS, "By when they were asked for"))
+            .lists::<ExportView>("A page of exports.", example()),
         Operation::new("POST", "/v1/exports", "Asks for an export")
             .detail("It is written in the background: look again after `Retry-After`, or listen to its events.")
             .body(new)
@@ -110,10 +113,11 @@ async fn ask(by: Writer, State(app): State<App>, body: JsonBody) -> Result<Respo
 
 async fn list(tenant: Tenant, State(app): State<App>, mut params: Params) -> Result<Response, Problem> {
     let wanted: Wanted<Before> = paging::wanted(&mut params);
+    let (_, way) = paging::sort(&mut params, &ORDERS);
     params.finish()?;
     let owner = tenant.owner();
     let mut tx = tenant.begin(&app).await?;
-    let rows = store::list(tx.conn(), owner.org, owner.person, wanted.after, wanted.rows).await?;
+    let rows = store::list(tx.conn(), owner.org, owner.person, way, wanted.after, wanted.rows).await?;
     tx.commit().await?;
     let place = |row: &store::Export| Before { at: row.created_at, id: row.id.0 };
     Ok(wanted.page(rows, place, |row| view(&app, row)).into_response())

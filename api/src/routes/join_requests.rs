@@ -27,6 +27,8 @@ use crate::problem::Problem;
 
 /// The longest message of who asks, and note of who decides, in characters.
 const WORDS: usize = 1000;
+/// The orders of a list.
+const ORDERS: [&str; 2] = ["-asked", "asked"];
 
 /// The routes.
 pub(super) fn router() -> Router<App> {
@@ -58,7 +60,8 @@ pub(super) fn contract() -> Vec<Operation> {
     vec![
         Operation::new("GET", "/v1/join-requests", "Lists who asks to join")
             .query("state", state())
-            .lists::<Shown>("A page of requests, newest first.", example()),
+            .query("sort", paging::sorts(&ORDERS, "By when they asked"))
+            .lists::<Shown>("A page of requests.", example()),
         Operation::new("POST", "/v1/join-requests", "Asks to join another organization")
             .detail("For the account of whoever asks. After a denial one may ask again; the earlier requests stay on record.")
             .body(ask)
@@ -165,9 +168,10 @@ fn place(row: &JoinRequest) -> Before {
 async fn list(tenant: Tenant, State(app): State<App>, mut params: Params) -> Result<Response, Problem> {
     let wanted: Wanted<Before> = paging::wanted(&mut params);
     let state = params.one_of("state", &JOIN_STATES);
+    let (_, way) = paging::sort(&mut params, &ORDERS);
     params.finish()?;
     let mut tx = tenant.begin(&app).await?;
-    let rows = joins::list(tx.conn(), tenant.org(), state, wanted.after, wanted.rows).await?;
+    let rows = joins::list(tx.conn(), tenant.org(), state, way, wanted.after, wanted.rows).await?;
     Ok(wanted.page(rows, place, Shown::from).into_response())
 }
 

@@ -1,5 +1,6 @@
 //! Passwords as they are kept: Argon2id over an HMAC of the password, whose key is not in the database. What takes time and
-//! memory runs on threads of its own, so many at once as there are cores.
+//! memory runs on threads of its own, on half of the cores at once and behind all other work: a crowd that tries passwords must not
+//! make others wait.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use argon2::password_hash::phc::PasswordHash;
 use argon2::{Argon2, Params, PasswordHasher, PasswordVerifier};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::config::Secret;
 use crate::ids::Ids;
@@ -22,8 +23,10 @@ const NOBODYS: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 /// For a turn one waits so long …
 const PATIENCE: Duration = Duration::from_secs(2);
-/// … and so many wait at once, for each core.
-const WAITING: usize = 8;
+/// … and so many wait at once, for each turn.
+const WAITING: usize = 16;
+/// What the threads yield to others, as `nice` counts: 0 to 19.
+const NICE: i32 = 15;
 
 /// Makes and checks what is kept of passwords. Cheap to clone.
 #[derive(Clone)]
@@ -60,10 +63,11 @@ impl Passwords {
     /// With a key that follows from the server's secret. With another secret no password is right any more.
     pub fn new(secret: &Secret<Vec<u8>>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let at_once = (cores / 2).max(1);
         Self {
             pepper: Secret::new(mac(secret.expose(), b"pulsecal password pepper")),
-            places: Arc::new(Semaphore::new(cores * (1 + WAITING))),
-            turns: Arc::new(Semaphore::new(cores)),
+            places: Arc::new(Semaphore::new(at_once * (1 + WAITING))),
+            turns: Arc::new(Semaphore::new(at_once)),
         }
     }
 
@@ -124,12 +128,16 @@ impl Passwords {
         let place = self.places.clone().try_acquire_owned().map_err(|_full| PasswordError::Busy)?;
         let turn = tokio::time::timeout(PATIENCE, self.turns.clone().acquire_owned()).await.map_err(busy)?;
         let turn: OwnedSemaphorePermit = turn.map_err(|closed| PasswordError::Broken(closed.to_string()))?;
-        // The thread holds its turn to its end, also when who asked has gone.
-        let done = tokio::task::spawn_blocking(move || {
+        let (say, done) = oneshot::channel();
+        // The thread holds its turn to its end, also when who asked has gone. It is one of its own, since it could not rise again.
+        let thread = std::thread::Builder::new().name("password".to_owned()).spawn(move || {
             let _until_the_end = (place, turn);
-            work()
+            // Where it is not allowed, it takes its share as others do.
+            let _lower = rustix::process::setpriority_process(None, NICE);
+            let _gone = say.send(work());
         });
-        done.await.map_err(|broke| PasswordError::Broken(broke.to_string()))?
+        let _runs = thread.map_err(broken)?;
+        done.await.map_err(broken)?
     }
 }
 

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::ids::{OrgId, PersonId, RoomId};
 use crate::store::DbError;
+use crate::store::listing::Way;
 
 /// A room, as one who takes part sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,24 +64,40 @@ macro_rules! select_rooms {
     };
 }
 
-/// The rooms that somebody takes part in, by their ids.
+/// The rooms that somebody takes part in after a place, by their ids, which follow the time.
 ///
 /// # Errors
 /// Postgres.
 pub async fn rooms(
     conn: &mut PgConnection,
     person: PersonId,
+    way: Way,
     after: Option<RoomId>,
     limit: i64,
 ) -> Result<Vec<Room>, DbError> {
-    select_rooms!(
-        "AND ($2::uuid IS NULL OR r.room_id > $2) ORDER BY r.room_id LIMIT $3",
-        person.0,
-        after.map(|id| id.0),
-        limit
-    )
-    .fetch_all(conn)
-    .await
+    let after = after.map(|id| id.0);
+    match way {
+        Way::Up => {
+            select_rooms!(
+                "AND ($2::uuid IS NULL OR r.room_id > $2) ORDER BY r.room_id LIMIT $3",
+                person.0,
+                after,
+                limit
+            )
+            .fetch_all(conn)
+            .await
+        }
+        Way::Down => {
+            select_rooms!(
+                "AND ($2::uuid IS NULL OR r.room_id < $2) ORDER BY r.room_id DESC LIMIT $3",
+                person.0,
+                after,
+                limit
+            )
+            .fetch_all(conn)
+            .await
+        }
+    }
 }
 
 /// A room that somebody takes part in.

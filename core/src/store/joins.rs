@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::ids::{AccountId, JoinRequestId, OrgId, PersonId};
 use crate::store::DbError;
-use crate::store::listing::Before;
+use crate::store::listing::{Before, Way};
 
 /// The states of a request.
 pub const JOIN_STATES: [&str; 4] = ["open", "approved", "denied", "withdrawn"];
@@ -45,12 +45,12 @@ pub struct JoinRequest {
 }
 
 macro_rules! select_requests {
-    ($from:literal, $($args:expr),* $(,)?) => {
+    ([$($from:tt)+], $($args:expr),* $(,)?) => {
         sqlx::query_as!(
             JoinRequest,
             r#"SELECT join_request_id AS "id!: JoinRequestId", org_id AS "org!: OrgId", account_id AS "account!: AccountId",
                  given_name AS "given_name!", family_name AS "family_name!", email AS "email!", email_verified AS "email_verified!", message,
-                 state AS "state!", asked_at AS "asked_at!", decided_at, note, person_id AS "person: PersonId", version AS "version!" "# + $from,
+                 state AS "state!", asked_at AS "asked_at!", decided_at, note, person_id AS "person: PersonId", version AS "version!" "# + $($from)+,
             $($args),*
         )
     };
@@ -85,7 +85,7 @@ pub async fn own(
 ) -> Result<Vec<JoinRequest>, DbError> {
     let (at, id) = (before.map(|place| place.at), before.map(|place| place.id));
     select_requests!(
-        "FROM own_join_requests($1, $2, $3, $4) ORDER BY asked_at DESC, join_request_id DESC",
+        ["FROM own_join_requests($1, $2, $3, $4) ORDER BY asked_at DESC, join_request_id DESC"],
         asker.0,
         at as Option<DateTime<Utc>>,
         id as Option<Uuid>,
@@ -105,10 +105,33 @@ pub async fn withdraw(
     asker: PersonId,
     now: DateTime<Utc>,
 ) -> Result<Option<JoinRequest>, DbError> {
-    select_requests!("FROM withdraw_join_request($1, $2, $3)", id.0, asker.0, now).fetch_optional(conn).await
+    select_requests!(["FROM withdraw_join_request($1, $2, $3)"], id.0, asker.0, now).fetch_optional(conn).await
 }
 
-/// The requests to an organization, newest first.
+macro_rules! list_requests {
+    ($conn:expr, $org:expr, $state:expr, $after:expr, $limit:expr, $past:tt, $way:tt) => {
+        select_requests!(
+            ["FROM join_requests WHERE org_id = $1 AND ($2::text IS NULL OR state = $2)
+               AND ($3::timestamptz IS NULL OR (asked_at, join_request_id) "
+                + $past
+                + " ($3, $4::uuid))
+             ORDER BY asked_at "
+                + $way
+                + ", join_request_id "
+                + $way
+                + " LIMIT $5"],
+            $org.0,
+            $state,
+            $after.map(|place: Before| place.at),
+            $after.map(|place: Before| place.id),
+            $limit
+        )
+        .fetch_all($conn)
+        .await
+    };
+}
+
+/// The requests to an organization after a place, by when they were made.
 ///
 /// # Errors
 /// Postgres.
@@ -116,21 +139,14 @@ pub async fn list(
     conn: &mut PgConnection,
     org: OrgId,
     state: Option<&str>,
-    before: Option<Before>,
+    way: Way,
+    after: Option<Before>,
     limit: i64,
 ) -> Result<Vec<JoinRequest>, DbError> {
-    select_requests!(
-        "FROM join_requests WHERE org_id = $1 AND ($2::text IS NULL OR state = $2)
-           AND ($3::timestamptz IS NULL OR (asked_at, join_request_id) < ($3, $4::uuid))
-         ORDER BY asked_at DESC, join_request_id DESC LIMIT $5",
-        org.0,
-        state,
-        before.map(|place| place.at),
-        before.map(|place| place.id),
-        limit
-    )
-    .fetch_all(conn)
-    .await
+    match way {
+        Way::Up => list_requests!(conn, org, state, after, limit, ">", "ASC"),
+        Way::Down => list_requests!(conn, org, state, after, limit, "<", "DESC"),
+    }
 }
 
 /// One request to an organization.
@@ -138,7 +154,7 @@ pub async fn list(
 /// # Errors
 /// Postgres.
 pub async fn one(conn: &mut PgConnection, org: OrgId, id: JoinRequestId) -> Result<Option<JoinRequest>, DbError> {
-    select_requests!("FROM join_requests WHERE org_id = $1 AND join_request_id = $2", org.0, id.0)
+    select_requests!(["FROM join_requests WHERE org_id = $1 AND join_request_id = $2"], org.0, id.0)
         .fetch_optional(conn)
         .await
 }
@@ -152,7 +168,7 @@ pub async fn one_to_decide(
     org: OrgId,
     id: JoinRequestId,
 ) -> Result<Option<JoinRequest>, DbError> {
-    select_requests!("FROM join_requests WHERE org_id = $1 AND join_request_id = $2 FOR UPDATE", org.0, id.0)
+    select_requests!(["FROM join_requests WHERE org_id = $1 AND join_request_id = $2 FOR UPDATE"], org.0, id.0)
         .fetch_optional(conn)
         .await
 }
@@ -227,7 +243,7 @@ pub struct JoinSubject {
 pub async fn subjects(conn: &mut PgConnection, ids: &[JoinRequestId]) -> Result<Vec<JoinSubject>, DbError> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
     let requests =
-        select_requests!("FROM join_requests WHERE join_request_id = ANY ($1)", &ids).fetch_all(&mut *conn).await?;
+        select_requests!(["FROM join_requests WHERE join_request_id = ANY ($1)"], &ids).fetch_all(&mut *conn).await?;
     let orgs: Vec<Uuid> = requests.iter().map(|request| request.org.0).collect();
     let names =
         sqlx::query!(r#"SELECT org_id AS "org: OrgId", name FROM organizations WHERE org_id = ANY ($1)"#, &orgs)

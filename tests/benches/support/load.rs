@@ -1,6 +1,7 @@
 //! Load on an HTTP server over connections that are kept, with as little work of its own as can be: what the generator costs, the
 //! servers under it cannot use.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -61,6 +62,52 @@ pub async fn drive(
     };
     let waits: Vec<f64> = join_all((0..connections).map(|_| one())).await.into_iter().flatten().collect();
     Load { answered: waits.len(), seconds: began.elapsed().as_secs_f64(), waits }
+}
+
+/// What came of requests that were sent at set moments.
+#[derive(Debug, Default)]
+pub struct Paced {
+    /// How often each status came.
+    pub statuses: BTreeMap<u16, usize>,
+    /// How long each took from the moment at which it was due, in ms, shortest first.
+    pub waits: Vec<f64>,
+}
+
+/// Sends so many requests a second for so long, over so many connections, whatever is answered.
+///
+/// # Panics
+/// When the server hangs up.
+pub async fn pace(
+    server: SocketAddr,
+    connections: usize,
+    a_second: u32,
+    span: Duration,
+    request: impl Fn(usize) -> String,
+) -> Paced {
+    let (began, next) = (Instant::now(), AtomicUsize::new(0));
+    let one = async || {
+        let mut stream = TcpStream::connect(server).await.expect("the server listens");
+        stream.set_nodelay(true).expect("a socket's option");
+        let (mut answers, mut buffer) = (Vec::new(), Vec::new());
+        loop {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            let due = Duration::from_secs(1) * u32::try_from(i).unwrap_or(u32::MAX) / a_second;
+            if due >= span {
+                return answers;
+            }
+            tokio::time::sleep_until(began + due).await;
+            stream.write_all(request(i).as_bytes()).await.expect("sent");
+            let status = answer(&mut stream, &mut buffer).await;
+            answers.push((status, (began.elapsed() - due).as_secs_f64() * 1000.0));
+        }
+    };
+    let mut all = Paced::default();
+    for (status, wait) in join_all((0..connections).map(|_| one())).await.into_iter().flatten() {
+        *all.statuses.entry(status).or_default() += 1;
+        all.waits.push(wait);
+    }
+    all.waits.sort_by(f64::total_cmp);
+    all
 }
 
 /// Reads one answer whole; gives its status.

@@ -27,7 +27,9 @@ async fn walk(http: &Http, path: &str, sort: &str, field: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn each_list_goes_both_ways_through_every_row_once() {
-    let api = TestApi::start().await;
+    let blobs = tempfile::tempdir().expect("a folder");
+    let place = format!("file://{}", blobs.path().display());
+    let api = TestApi::start_with(pulsecal_tests::servers::Postgres::shared().await, &[("BLOB_URL", &place)]).await;
     let clinic = Clinic::add(&api.pool, 'a').await;
     let (doctor, admin) = (api.with(&clinic.token), api.with(&clinic.admin));
     for (letter, name) in [('b', "Drossel"), ('c', "Amsel"), ('d', "Fink"), ('e', "Amsel")] {
@@ -58,6 +60,21 @@ async fn each_list_goes_both_ways_through_every_row_once() {
             .bind(clinic.org).bind(clinic.patient).bind(format!("<{number}@clinic.example.org>")).bind(i32::try_from(number).expect("small") / 2)
             .execute(&api.pool).await.expect("a message");
     }
+    for number in 1..=5 {
+        let room = json!({"name": format!("Room {number}"), "participants": [clinic.doctor]});
+        let _opened = admin.post("/v1/chat-rooms", &room).await.expect_status(201);
+        // Somebody elsewhere asks to join.
+        let account = crate::accounts::add_account(&api.pool, &format!("asks-{number}@example.org"), &[]).await;
+        sqlx::query("INSERT INTO join_requests (join_request_id, org_id, account_id, from_person_id, given_name, family_name, email, email_verified, asked_at)
+            VALUES (gen_random_uuid(), $1, $2, $3, 'Kim', 'Star', $4, true, now() - make_interval(mins => $5))")
+            .bind(clinic.org).bind(account).bind(clinic.doctor).bind(format!("asks-{number}@example.org")).bind(i32::try_from(number).expect("small") / 2)
+            .execute(&api.pool).await.expect("a request");
+    }
+    for _ in 0..3 {
+        let _asked = admin.post("/v1/exports", &json!({"format": "csv"})).await.expect_status(202);
+    }
+    let trail = format!("/v1/audit-entries?action=insurance.added&actor={}", clinic.administrator);
+    let asked = "/v1/join-requests?state=open".to_owned();
     let of_doctor = format!("/v1/appointments?doctor={}", clinic.doctor);
     for (path, up, down, field, rows, sorted) in [
         ("/v1/patients", "registered", "-registered", "id", 5, true),
@@ -70,6 +87,13 @@ async fn each_list_goes_both_ways_through_every_row_once() {
         ("/v1/messages", "created", "-created", "created_at", 5, true),
         ("/v1/messages", "created", "-created", "message_id", 5, false),
         ("/v1/insurances", "created", "-created", "policy_number", 5, true),
+        ("/v1/chat-rooms", "opened", "-opened", "id", 5, true),
+        ("/v1/exports", "created", "-created", "created_at", 3, true),
+        ("/v1/exports", "created", "-created", "id", 3, false),
+        (&asked, "asked", "-asked", "id", 5, false),
+        (&asked, "asked", "-asked", "asked_at", 5, true),
+        (&trail, "at", "-at", "at", 5, true),
+        (&trail, "at", "-at", "id", 5, true),
     ] {
         let (first, mut last) = (walk(&admin, path, up, field).await, walk(&admin, path, down, field).await);
         last.reverse();

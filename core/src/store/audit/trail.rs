@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::ids::{OrgId, PersonId};
 use crate::store::DbError;
+use crate::store::listing::Way;
 
 /// Ids are made a moment before the transaction's time, or after it: entries are looked for with so much room.
 const ROOM: TimeDelta = TimeDelta::minutes(10);
@@ -58,12 +59,12 @@ pub struct TrailFilter<'a> {
 }
 
 macro_rules! select_trail {
-    ($tail:literal, $($args:expr),* $(,)?) => {
+    ([$($tail:tt)+], $($args:expr),* $(,)?) => {
         sqlx::query_as!(
             TrailLine,
             r#"SELECT e.id, e.at, e.actor_kind, e.actor_id AS actor, e.role, e.request_id AS request, e.action, e.subject_type, e.subject_id AS subject,
                  e.outcome, e.detail, (SELECT c.seq FROM audit_chain c WHERE c.entry_id = e.id) AS seq
-               FROM audit_entries e "# + $tail,
+               FROM audit_entries e "# + $($tail)+,
             $($args),*
         )
     };
@@ -75,8 +76,50 @@ fn first_id(at: DateTime<Utc>) -> Uuid {
     Uuid::from_u128((millis & 0xffff_ffff_ffff) << 80)
 }
 
-/// Entries of `org`, newest first, before `before`. They are looked for by their ids, which follow the time: the trail is written with
-/// each request, and another index would cost each of them.
+macro_rules! list_trail {
+    ($conn:expr, $org:expr, $filter:expr, $bounds:expr, $limit:expr, $way:tt) => {
+        match $filter.subject {
+            Some(subject) => {
+                select_trail!(["WHERE e.subject_id = $10 AND e.org_id = $1 AND e.id > $2 AND e.id < $3 AND e.at >= $4 AND e.at < $5
+                       AND ($6::text IS NULL OR e.action = $6) AND ($7::uuid IS NULL OR e.actor_id = $7) AND ($8::text IS NULL OR e.outcome = $8)
+                     ORDER BY e.id " + $way + " LIMIT $9"],
+                    $org.0,
+                    $bounds.0,
+                    $bounds.1,
+                    $filter.from,
+                    $filter.to,
+                    $filter.action,
+                    $filter.actor.map(|id: PersonId| id.0),
+                    $filter.outcome,
+                    $limit,
+                    subject
+                )
+                .fetch_all($conn)
+                .await
+            }
+            None => {
+                select_trail!(["WHERE e.org_id = $1 AND e.id > $2 AND e.id < $3 AND e.at >= $4 AND e.at < $5
+                       AND ($6::text IS NULL OR e.action = $6) AND ($7::uuid IS NULL OR e.actor_id = $7) AND ($8::text IS NULL OR e.outcome = $8)
+                     ORDER BY e.id " + $way + " LIMIT $9"],
+                    $org.0,
+                    $bounds.0,
+                    $bounds.1,
+                    $filter.from,
+                    $filter.to,
+                    $filter.action,
+                    $filter.actor.map(|id: PersonId| id.0),
+                    $filter.outcome,
+                    $limit
+                )
+                .fetch_all($conn)
+                .await
+            }
+        }
+    };
+}
+
+/// Entries of `org` after an entry, by time. They are looked for by their ids, which follow the time: the trail is written with each
+/// request, and another index would cost each of them.
 ///
 /// # Errors
 /// Postgres.
@@ -84,43 +127,17 @@ pub async fn list(
     conn: &mut PgConnection,
     org: OrgId,
     filter: TrailFilter<'_>,
-    before: Option<Uuid>,
+    way: Way,
+    after: Option<Uuid>,
     limit: i64,
 ) -> Result<Vec<TrailLine>, DbError> {
-    let last = first_id(filter.to + ROOM);
-    let last = before.map_or(last, |before| before.min(last));
-    if let Some(subject) = filter.subject {
-        return select_trail!(
-            "WHERE e.subject_id = $7 AND e.org_id = $1 AND e.id < $2 AND e.at >= $3 AND e.at < $4 AND ($5::text IS NULL OR e.action = $5)
-               AND ($6::uuid IS NULL OR e.actor_id = $6) AND ($8::text IS NULL OR e.outcome = $8) ORDER BY e.id DESC LIMIT $9",
-            org.0,
-            last,
-            filter.from,
-            filter.to,
-            filter.action,
-            filter.actor.map(|id| id.0),
-            subject,
-            filter.outcome,
-            limit
-        )
-        .fetch_all(conn)
-        .await;
+    let (first, last) = (first_id(filter.from - ROOM), first_id(filter.to + ROOM));
+    match way {
+        Way::Up => list_trail!(conn, org, filter, (after.map_or(first, |after| after.max(first)), last), limit, "ASC"),
+        Way::Down => {
+            list_trail!(conn, org, filter, (first, after.map_or(last, |after| after.min(last))), limit, "DESC")
+        }
     }
-    select_trail!(
-        "WHERE e.id < $2 AND e.id >= $7 AND e.org_id = $1 AND e.at >= $3 AND e.at < $4 AND ($5::text IS NULL OR e.action = $5)
-           AND ($6::uuid IS NULL OR e.actor_id = $6) AND ($8::text IS NULL OR e.outcome = $8) ORDER BY e.id DESC LIMIT $9",
-        org.0,
-        last,
-        filter.from,
-        filter.to,
-        filter.action,
-        filter.actor.map(|id| id.0),
-        first_id(filter.from - ROOM),
-        filter.outcome,
-        limit
-    )
-    .fetch_all(conn)
-    .await
 }
 
 /// One entry of `org`.
@@ -128,5 +145,5 @@ pub async fn list(
 /// # Errors
 /// Postgres.
 pub async fn one(conn: &mut PgConnection, org: OrgId, id: Uuid) -> Result<Option<TrailLine>, DbError> {
-    select_trail!("WHERE e.org_id = $1 AND e.id = $2", org.0, id).fetch_optional(conn).await
+    select_trail!(["WHERE e.org_id = $1 AND e.id = $2"], org.0, id).fetch_optional(conn).await
 }

@@ -7,6 +7,7 @@ use sqlx::types::Json;
 use crate::exports::{Format, Spec};
 use crate::ids::{ExportId, JobId, OrgId, PersonId};
 use crate::store::DbError;
+use crate::store::listing::{Before, Way};
 
 mod work;
 
@@ -169,7 +170,27 @@ impl Export {
     }
 }
 
-/// The exports that a person asked for, newest first.
+macro_rules! list_exports {
+    ($conn:expr, $org:expr, $by:expr, $after:expr, $limit:expr, $past:literal, $way:literal) => {
+        sqlx::query_as!(
+            Row,
+            r#"SELECT export_id, org_id, asked_by, spec AS "spec: Json<Spec>", state, phase, rows_done, rows_estimated, bytes, as_of, sha256,
+                 notes AS "notes: Json<Vec<String>>", problem, object, created_at, started_at, ended_at, expires_at
+               FROM exports
+               WHERE org_id = $1 AND asked_by = $2 AND ($3::timestamptz IS NULL OR (created_at, export_id) "# + $past + r#" ($3, $4::uuid))
+               ORDER BY created_at "# + $way + ", export_id " + $way + " LIMIT $5",
+            $org.0,
+            $by.0,
+            $after.map(|place: Before| place.at),
+            $after.map(|place: Before| place.id),
+            $limit
+        )
+        .fetch_all($conn)
+        .await
+    };
+}
+
+/// The exports that a person asked for, after a place.
 ///
 /// # Errors
 /// Postgres.
@@ -177,24 +198,14 @@ pub async fn list(
     conn: &mut PgConnection,
     org: OrgId,
     by: PersonId,
-    before: Option<crate::store::listing::Before>,
+    way: Way,
+    after: Option<Before>,
     limit: i64,
 ) -> Result<Vec<Export>, DbError> {
-    let rows = sqlx::query_as!(
-        Row,
-        r#"SELECT export_id, org_id, asked_by, spec AS "spec: Json<Spec>", state, phase, rows_done, rows_estimated, bytes, as_of, sha256,
-             notes AS "notes: Json<Vec<String>>", problem, object, created_at, started_at, ended_at, expires_at
-           FROM exports
-           WHERE org_id = $1 AND asked_by = $2 AND ($3::timestamptz IS NULL OR (created_at, export_id) < ($3, $4::uuid))
-           ORDER BY created_at DESC, export_id DESC LIMIT $5"#,
-        org.0,
-        by.0,
-        before.map(|place| place.at),
-        before.map(|place| place.id),
-        limit
-    )
-    .fetch_all(conn)
-    .await?;
+    let rows = match way {
+        Way::Up => list_exports!(conn, org, by, after, limit, ">", "ASC"),
+        Way::Down => list_exports!(conn, org, by, after, limit, "<", "DESC"),
+    }?;
     Ok(rows.into_iter().map(Export::from).collect())
 }
 
