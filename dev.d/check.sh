@@ -82,6 +82,8 @@ cmd_test() {
   in_group cargo build --workspace --bins
   PULSECAL_BIN_DIR=$(target_folder)/debug
   export PULSECAL_BIN_DIR
+  # Most tests wait for processes more than they compute: half as many more at once than there are cores.
+  export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((($(nproc) * 3 + 1) / 2))}
   local which=(--workspace)
   [[ " $* " != *' -p '* && " $* " != *' --package'* ]] || which=() # the caller chose
   say "cargo test ${which[*]} --no-fail-fast $*"
