@@ -67,7 +67,7 @@ async fn each_list_goes_both_ways_through_every_row_once() {
         let account = crate::accounts::add_account(&api.pool, &format!("asks-{number}@example.org"), &[]).await;
         sqlx::query("INSERT INTO join_requests (join_request_id, org_id, account_id, from_person_id, given_name, family_name, email, email_verified, asked_at)
             VALUES (gen_random_uuid(), $1, $2, $3, 'Kim', 'Star', $4, true, now() - make_interval(mins => $5))")
-            .bind(clinic.org).bind(account).bind(clinic.doctor).bind(format!("asks-{number}@example.org")).bind(i32::try_from(number).expect("small") / 2)
+            .bind(clinic.org).bind(account).bind(clinic.doctor).bind(format!("asks-{number}@example.org")).bind(number / 2)
             .execute(&api.pool).await.expect("a request");
     }
     for _ in 0..3 {
