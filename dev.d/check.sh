@@ -66,7 +66,7 @@ s3_server() {
   S3S_FS=$(command -v s3s-fs || printf '%s/tools/bin/s3s-fs' "$(target_folder)")
   export S3S_FS
   [[ -x $S3S_FS ]] || step "s3s-fs, an S3 server for tests: building, once" \
-    cargo install --locked --root "$(target_folder)/tools" --version 0.14.1 --features binary s3s-fs ||
+    env CARGO_PROFILE_DEV_DEBUG=0 cargo install --debug --locked --root "$(target_folder)/tools" --version 0.14.1 --features binary s3s-fs ||
     say "s3s-fs cannot be built: the test of buckets is skipped"
 }
 

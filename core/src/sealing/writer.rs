@@ -17,7 +17,8 @@ const ZSTD_LEVEL: i32 = 3;
 pub struct SealedWriter {
     to: mpsc::Sender<Part>,
     packing: JoinHandle<io::Result<Counts>>,
-    storing: JoinHandle<Result<Option<BlobWriter>, BlobError>>,
+    /// None: it has ended, and said why.
+    storing: Option<JoinHandle<Result<Option<BlobWriter>, BlobError>>>,
 }
 
 /// Bytes before the encryption.
@@ -44,7 +45,7 @@ impl SealedWriter {
         let (to, plain) = mpsc::channel(WAITING);
         let (out, sealed) = mpsc::channel(WAITING);
         let packing = tokio::task::spawn_blocking(move || pack(plain, Outlet::new(out), &recipients, packing));
-        let storing = tokio::spawn(store(sealed, blob));
+        let storing = Some(tokio::spawn(store(sealed, blob)));
         Self { to, packing, storing }
     }
 
@@ -67,7 +68,8 @@ impl SealedWriter {
         if self.to.send(Part::End).await.is_err() {
             return Err(self.why().await);
         }
-        let blob = (&mut self.storing).await.map_err(|_| SealError::GivenUp)??;
+        let storing = self.storing.take().ok_or(SealError::GivenUp)?;
+        let blob = storing.await.map_err(|_| SealError::GivenUp)??;
         let counts = (&mut self.packing).await.map_err(|_| SealError::GivenUp)?;
         let (Some(blob), Ok(counts)) = (blob, counts) else { return Err(SealError::GivenUp) };
         let written = blob.finish().await?;
@@ -78,12 +80,16 @@ impl SealedWriter {
     pub async fn abort(self) {
         let Self { to, packing, storing } = self;
         drop(to);
-        let (_packed, _stored) = (packing.await, storing.await);
+        let _packed = packing.await;
+        if let Some(storing) = storing {
+            let _stored = storing.await;
+        }
     }
 
     /// Why the other side ended.
     async fn why(&mut self) -> SealError {
-        match (&mut self.storing).await {
+        let Some(storing) = self.storing.take() else { return SealError::GivenUp };
+        match storing.await {
             Ok(Err(error)) => error.into(),
             _ => SealError::GivenUp,
         }
