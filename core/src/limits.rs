@@ -165,7 +165,8 @@ impl Limits {
 
     fn key_of(&self, limit: Limit, who: &str) -> String {
         let hidden = Hmac::<Sha256>::new_from_slice(self.key.expose()).map(|mut mac| {
-            for part in ["limit", limit.name, who] {
+            mac.update(b"pulsecal limit\0");
+            for part in [limit.name, who] {
                 mac.update(&(part.len() as u64).to_be_bytes());
                 mac.update(part.as_bytes());
             }

@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use url::Url;
 
+use crate::store::reach;
+
 /// Whether a host of a URL is this machine.
 pub(crate) fn is_here(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
@@ -34,11 +36,8 @@ impl FromStr for PlaintextHosts {
 
 impl PlaintextHosts {
     fn may_be_plain(&self, host: &str) -> bool {
-        // Nothing, or a folder: a socket of this machine.
-        host.is_empty() || host.starts_with('/') || is_here(host) || {
-            let bare = host.trim_start_matches('[').trim_end_matches(']');
-            self.0.iter().any(|named| named.eq_ignore_ascii_case(bare))
-        }
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        is_here(host) || self.0.iter().any(|named| named.eq_ignore_ascii_case(bare))
     }
 
     /// Whether Postgres may be reached by this URL.
@@ -46,12 +45,13 @@ impl PlaintextHosts {
     /// # Errors
     /// What to write instead.
     pub fn check_postgres(&self, url: &Url) -> Result<(), String> {
-        let parameter = |name: &str| url.query_pairs().filter(|(key, _)| key == name).last().map(|(_, value)| value);
-        let host = parameter("host").unwrap_or_else(|| url.host_str().unwrap_or_default().to_owned().into());
-        // A host may be a folder, written with %2F.
-        let host = percent_encoding::percent_decode_str(&host).decode_utf8_lossy();
-        let proven = parameter("sslmode").is_some_and(|mode| mode == "verify-full");
-        if proven || self.may_be_plain(&host) {
+        // The driver knows them, pg_dump does not: it would go elsewhere, or in the clear.
+        if let Some((name, _)) = url.query_pairs().find(|(name, _)| ["hostaddr", "ssl-mode"].contains(&&**name)) {
+            return Err(format!("must not say {name}; write host and sslmode"));
+        }
+        // What the driver cannot read is refused by who connects.
+        let Some(reach) = reach(url) else { return Ok(()) };
+        if reach.proven || reach.host.is_none_or(|host| self.may_be_plain(&host)) {
             return Ok(());
         }
         Err("must say sslmode=verify-full (and sslrootcert=FILE for an authority of your own), since the server is on another machine; \
@@ -102,13 +102,19 @@ mod tests {
             "postgres://a@db/x?sslmode=prefer",
             "postgres://a@10.0.0.7/x?sslmode=disable",
             "postgres://a@[fd00::7]/x",
-            // The last one counts, as it does for who connects.
+            // The last one counts.
             "postgres://a@db/x?sslmode=verify-full&sslmode=disable",
             "postgres://a@localhost/x?host=db",
         ] {
             let said = none.check_postgres(&url(open)).expect_err(open);
             assert!(said.contains("sslmode=verify-full") && said.contains("PLAINTEXT_HOSTS"), "{said}");
             named.check_postgres(&url(open)).expect(open);
+        }
+        for other in
+            ["postgres://a@localhost/x?hostaddr=10.0.0.7", "postgres://a@db/x?sslmode=verify-full&ssl-mode=disable"]
+        {
+            // Also where the host is named: the two programs must go to the same place in the same way.
+            assert!(named.check_postgres(&url(other)).expect_err(other).contains("must not say"), "{other}");
         }
         for here in ["redis://localhost", "redis://127.0.0.1:6379/0", "redis://[::1]", "rediss://cache.example"] {
             none.check_redis(&url(here)).expect(here);

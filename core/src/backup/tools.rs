@@ -81,7 +81,9 @@ impl Backups {
             }
         }
         // What the operator's environment says about other connections must not change this one.
-        for variable in ["PGOPTIONS", "PGSERVICE", "PGDATABASE", "PGHOST", "PGPORT", "PGUSER"] {
+        for variable in
+            ["PGOPTIONS", "PGSERVICE", "PGDATABASE", "PGHOST", "PGHOSTADDR", "PGPORT", "PGUSER", "PGSSLMODE"]
+        {
             command.env_remove(variable);
         }
         let mut child =

@@ -169,3 +169,24 @@ async fn store(mut sealed: mpsc::Receiver<Part>, mut blob: BlobWriter) -> Result
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_store_that_failed_says_why_once_and_what_was_written_is_taken_back_all_the_same() {
+        let (to, nobody) = mpsc::channel(1);
+        drop(nobody);
+        let mut writer = SealedWriter {
+            to,
+            packing: tokio::task::spawn_blocking(|| Err(io::Error::other("nobody takes it"))),
+            storing: Some(tokio::spawn(async { Err(BlobError::Full) })),
+        };
+        let why = writer.write(Bytes::from_static(b"x")).await.expect_err("it is full");
+        assert!(matches!(why, SealError::Blob(BlobError::Full)), "{why}");
+        let again = writer.write(Bytes::from_static(b"x")).await.expect_err("still");
+        assert!(matches!(again, SealError::GivenUp), "{again}");
+        writer.abort().await;
+    }
+}

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
 use sqlx::{PgConnection, Postgres};
 
 use crate::belt::Belt;
@@ -19,6 +19,25 @@ use crate::tokens::TokenHash;
 
 /// What can go wrong with Postgres.
 pub type DbError = sqlx::Error;
+
+/// How Postgres is reached.
+pub(crate) struct Reach {
+    /// At which host; none: by a socket of this machine.
+    pub(crate) host: Option<String>,
+    /// In TLS, with a certificate that is checked for that host's name.
+    pub(crate) proven: bool,
+}
+
+/// How Postgres is reached by a URL, as the driver reads it: with what the environment says where the URL says nothing.
+/// None: the driver cannot read it.
+pub(crate) fn reach(url: &url::Url) -> Option<Reach> {
+    let options = PgConnectOptions::from_str(url.as_str()).ok()?;
+    let socket = options.get_socket().is_some() || options.get_host().starts_with('/');
+    Some(Reach {
+        host: (!socket).then(|| options.get_host().to_owned()),
+        proven: matches!(options.get_ssl_mode(), PgSslMode::VerifyFull),
+    })
+}
 
 /// How many connections a process may hold.
 #[derive(Clone, Copy, Debug)]

@@ -49,6 +49,7 @@ pub mod snapshot;
 pub mod tokens;
 pub mod visits;
 
+pub(crate) use db::reach;
 pub use db::{Db, DbError, PoolSizes, Scope, Tx};
 
 /// The migrations, embedded.

@@ -192,9 +192,6 @@ pub struct Entry {
 /// # Errors
 /// Postgres; what they record must not commit then.
 pub async fn write(conn: &mut PgConnection, ids: Ids, entries: &[Entry], now: DateTime<Utc>) -> Result<(), DbError> {
-    if let [entry] = entries {
-        return write_one(conn, ids, entry, now).await;
-    }
     sqlx::query!(
         "INSERT INTO audit_entries (id, org_id, at, actor_kind, actor_id, role, action, subject_type, subject_id, outcome, request_id, detail)
          SELECT id, org, $12, kind, actor, role, action, subject_type, subject, outcome, request, detail
@@ -213,29 +210,6 @@ pub async fn write(conn: &mut PgConnection, ids: Ids, entries: &[Entry], now: Da
         &entries.iter().map(|e| e.actor.request()).collect::<Vec<_>>(),
         &entries.iter().map(|e| e.detail.clone()).collect::<Vec<_>>() as &[Option<Value>],
         now
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// Nearly every request writes one entry: arrays of one would cost more than the row.
-async fn write_one(conn: &mut PgConnection, ids: Ids, entry: &Entry, now: DateTime<Utc>) -> Result<(), DbError> {
-    sqlx::query!(
-        "INSERT INTO audit_entries (id, org_id, at, actor_kind, actor_id, role, action, subject_type, subject_id, outcome, request_id, detail)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-        ids.new_id::<Uuid>(),
-        entry.org.map(|org| org.0),
-        now,
-        entry.actor.kind(),
-        entry.actor.id(),
-        entry.actor.role().as_str(),
-        entry.action,
-        entry.subject_type,
-        entry.subject,
-        entry.outcome,
-        entry.actor.request(),
-        entry.detail
     )
     .execute(conn)
     .await?;
