@@ -78,14 +78,18 @@ impl Planned {
         let due = zone.local(self.due);
         let same_day = due.date() == self.slot.date();
         let shown = |at: NaiveDateTime| at.format(if same_day { "%H:%M" } else { "%Y-%m-%d %H:%M" }).to_string();
-        let (slot, due) = (shown(self.slot), shown(due));
+        let slot = shown(self.slot);
+        // What was moved by as much as clocks go back is due when they show its time again.
+        let (early, due) = if due == self.slot {
+            (format!("{slot} comes twice, and the first"), "the second".to_owned())
+        } else {
+            (slot.clone(), shown(due))
+        };
         Some(match self.shifted? {
             Shift::Gap => format!("clocks go forward: {slot} does not exist, so {due}"),
             Shift::Fold => format!("clocks go back: {slot} comes twice, the first is meant"),
-            Shift::MinInterval => {
-                format!("{slot} would be too soon after the dose before it, so {due}")
-            }
-            Shift::ZoneChange => format!("{slot} had gone by when the time zone changed, so {due}"),
+            Shift::MinInterval => format!("{early} would be too soon after the dose before it, so {due}"),
+            Shift::ZoneChange => format!("{early} had gone by when the time zone changed, so {due}"),
         })
     }
 }

@@ -106,6 +106,18 @@ fn a_minimum_interval_without_slack_holds_all_summer_and_ends_in_autumn() {
     assert_eq!(sentence, "08:00 would be too soon after the dose before it, so 09:00");
 }
 
+/// Noronha put its clocks forward for one week only in 2000: what the first change moved meets the second.
+#[test]
+fn a_dose_that_is_moved_to_the_second_of_two_equal_times_says_which() {
+    let timing = daily(&["11:00", "23:00"], "2000-09-15");
+    let rule = wall(&timing, "America/Noronha", 12);
+    let doses = plan(&rule, "2000-10-14 12:00:00", "2000-10-15 12:00:00");
+    assert_eq!(shown(&rule, &doses), ["14 11:00 -> 14 12:00 MinInterval", "14 23:00 -> 14 23:00 MinInterval"]);
+    assert_eq!(doses[1].due, utc("2000-10-15 01:00:00"));
+    let sentence = "23:00 comes twice, and the first would be too soon after the dose before it, so the second";
+    assert_eq!(doses[1].explain(rule.zone).unwrap(), sentence);
+}
+
 #[test]
 fn every_eight_hours_keeps_its_spacing_through_both_changes() {
     for meaning in [TimeMeaning::Elapsed, TimeMeaning::WallClock, TimeMeaning::HomeZone] {
