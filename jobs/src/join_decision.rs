@@ -1,4 +1,4 @@
-//! Tells a doctor whether an organization lets them in.
+//! Tells a doctor whether an organization lets them in, or that it has not answered in time.
 
 use std::time::Duration;
 

@@ -63,7 +63,7 @@ pub(super) fn contract() -> Vec<Operation> {
             .query("sort", paging::sorts(&ORDERS, "By when they asked"))
             .lists::<Shown>("A page of requests.", example()),
         Operation::new("POST", "/v1/join-requests", "Asks to join another organization")
-            .detail("For the account of whoever asks. After a denial one may ask again; the earlier requests stay on record.")
+            .detail("For the account of whoever asks. After a denial one may ask again; the earlier requests stay on record. What nobody decides within 14 days ends by itself, and whoever asked is told by mail.")
             .body(ask)
             .fails([Problem::from(JoinError::Open)])
             .creates::<Shown>("The request.", example()),

@@ -1,4 +1,4 @@
-//! The message that tells a doctor whether an organization lets them in.
+//! The message that tells a doctor whether an organization lets them in, or that it did not say so in time.
 
 use std::collections::HashMap;
 
@@ -12,9 +12,9 @@ use crate::ids::PersonId;
 use crate::joining::{JOIN_DECISION, JoinMail};
 use crate::mail::{DisplayName, one_line};
 use crate::store::DbError;
-use crate::store::joins::{self, JoinSubject};
+use crate::store::joins::{self, JoinSubject, UNDECIDED_DAYS};
 
-/// A request to join was decided.
+/// A request to join was decided, or ended by itself.
 #[derive(Debug)]
 pub struct JoinMessage;
 
@@ -45,7 +45,8 @@ impl Message for JoinMessage {
     }
 
     fn stale(subject: &JoinSubject, _ask: &JoinMail, _now: DateTime<Utc>) -> Option<&'static str> {
-        (!["approved", "denied"].contains(&subject.request.state.as_str())).then_some("the request is not decided")
+        (!["approved", "denied", "expired"].contains(&subject.request.state.as_str()))
+            .then_some("the request is not decided")
     }
 
     fn content(desk: Desk<'_>, subject: &JoinSubject, _ask: &JoinMail, _now: DateTime<Utc>) -> Result<Content, String> {
@@ -55,6 +56,8 @@ impl Message for JoinMessage {
             "lang": "en",
             "dir": "ltr",
             "approved": subject.request.state == "approved",
+            "expired": subject.request.state == "expired",
+            "days": UNDECIDED_DAYS,
             "organization": organization,
             "sender": organization,
             "note": subject.request.note.as_deref().map(one_line),

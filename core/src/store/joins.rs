@@ -1,6 +1,6 @@
 //! Requests to join an organization.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -9,7 +9,10 @@ use crate::store::DbError;
 use crate::store::listing::{Before, Way};
 
 /// The states of a request.
-pub const JOIN_STATES: [&str; 4] = ["open", "approved", "denied", "withdrawn"];
+pub const JOIN_STATES: [&str; 5] = ["open", "approved", "denied", "withdrawn", "expired"];
+
+/// What nobody decides ends by itself after so many days.
+pub const UNDECIDED_DAYS: i64 = 14;
 
 /// A request to join. No `Debug`: it holds an address.
 #[derive(Clone, PartialEq, Eq)]
@@ -34,7 +37,7 @@ pub struct JoinRequest {
     pub state: String,
     /// When they asked.
     pub asked_at: DateTime<Utc>,
-    /// When it was decided, or taken back.
+    /// When it was decided, taken back, or ended by itself.
     pub decided_at: Option<DateTime<Utc>>,
     /// Why, as the doctor is told.
     pub note: Option<String>,
@@ -197,6 +200,34 @@ pub async fn decide(
     .await?;
     request.decided_at = Some(now);
     Ok(())
+}
+
+/// A request that ended by itself.
+pub struct Expired {
+    /// Which organization was asked.
+    pub org: OrgId,
+    /// The request.
+    pub id: JoinRequestId,
+}
+
+/// Ends what has been open for [`UNDECIDED_DAYS`], `most` at most; what somebody is just deciding is left to them. In a
+/// transaction of the platform.
+///
+/// # Errors
+/// Postgres.
+pub async fn expire(conn: &mut PgConnection, now: DateTime<Utc>, most: i64) -> Result<Vec<Expired>, DbError> {
+    sqlx::query_as!(
+        Expired,
+        r#"UPDATE join_requests SET state = 'expired', decided_at = $2, version = version + 1
+           WHERE join_request_id IN (SELECT join_request_id FROM join_requests WHERE state = 'open' AND asked_at <= $1
+             ORDER BY asked_at LIMIT $3 FOR UPDATE SKIP LOCKED)
+           RETURNING org_id AS "org: OrgId", join_request_id AS "id: JoinRequestId""#,
+        now - TimeDelta::days(UNDECIDED_DAYS),
+        now,
+        most
+    )
+    .fetch_all(conn)
+    .await
 }
 
 /// Makes a doctor of the organization who is the account's. False: somebody of the staff has that address or account already.

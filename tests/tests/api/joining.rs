@@ -221,3 +221,49 @@ async fn nobody_asks_for_others_sees_others_requests_or_decides_elsewhere() {
     assert!(taken.text().contains("has this address already"), "{}", taken.text());
     assert_eq!(between.members().await, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_decides_ends_after_two_weeks_and_the_doctor_is_told_once() {
+    let between = Between::new().await;
+    let (third, pool) = (Clinic::add(&between.api.pool, 'c').await, &between.api.pool);
+    let old = between.asked().await;
+    let young = between.doctor.post(REQUESTS, &json!({"organization_id": third.org})).await.expect_status(201).json();
+    sqlx::query("UPDATE join_requests SET asked_at = now() - CASE WHEN org_id = $1 THEN interval '14 days' ELSE interval '13 days 23 hours' END")
+        .bind(between.asked.org)
+        .execute(pool)
+        .await
+        .expect("older");
+    // Twice, as any job may run.
+    sqlx::query("INSERT INTO jobs (id, kind, queue, args, run_at, max_attempts, enqueued_at) SELECT gen_random_uuid(), 'forget_answers', 'maintenance', '{}', now(), 5, now() FROM generate_series(1, 2)")
+        .execute(pool).await.expect("jobs");
+    let _scheduler = Process::spawn("pulsecal-scheduler", between.api.env());
+    let _worker = Process::spawn("pulsecal-worker", between.api.env());
+    until(LIMIT, "both ran, and the doctor is told", async || {
+        let done =
+            "SELECT count(*) FROM job_history WHERE state = 'done' AND kind IN ('forget_answers', 'join_decision')";
+        (between.api.count(done).await >= 3).then_some(())
+    })
+    .await;
+    let mine = between.doctor.get("/v1/join-requests/mine").await.expect_status(200).json();
+    let state_of = |id: &Value| {
+        mine["items"].as_array().expect("items").iter().find(|it| it["id"] == *id).expect("it")["state"].clone()
+    };
+    assert_eq!((state_of(&json!(old)), state_of(&young["id"])), (json!("expired"), json!("open")));
+    let mails: Vec<String> =
+        sqlx::query_scalar("SELECT subject FROM dev_mailbox WHERE recipient = 'doctor-a@example.org'")
+            .fetch_all(pool)
+            .await
+            .expect("mails");
+    assert_eq!(mails, ["Heart clinic b has not answered your request"]);
+    let noted = "SELECT count(*) FROM audit_entries WHERE action = 'join.expired' AND actor_kind = 'job'";
+    assert_eq!(between.api.count(noted).await, 1);
+
+    // It is decided no more, is found by its state, and may be asked again.
+    assert!(between.decide(&old, "approve", "Late.").await.expect_status(409).text().contains("expired already"));
+    assert_eq!(between.members().await, 0);
+    let list = between.admin.get(&format!("{REQUESTS}?state=expired")).await.expect_status(200);
+    assert_eq!((list.json()["items"][0]["id"].clone(), states(&list.json())), (json!(old), vec!["expired"]));
+    let again = between.asked().await;
+    let _welcome = between.decide(&again, "approve", "Welcome.").await.expect_status(200);
+    assert_eq!(between.members().await, 1);
+}

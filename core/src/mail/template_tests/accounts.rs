@@ -43,14 +43,20 @@ fn each_says_what_happened_and_where_to_go_in_both_parts() {
 
 #[test]
 fn a_decision_says_which_and_why_in_both_parts() {
-    for (approved, note) in [(true, Some("Mondays & Tuesdays")), (true, None), (false, Some("Mondays & Tuesdays"))] {
+    let why = Some("Mondays & Tuesdays");
+    for (state, note) in [("approved", why), ("approved", None), ("denied", why), ("denied", None), ("expired", None)] {
         let view = json!({
-            "lang": "en", "dir": "ltr", "approved": approved, "organization": "Canaryclinic & Söhne", "note": note,
+            "lang": "en", "dir": "ltr", "approved": state == "approved", "expired": state == "expired",
+            "days": 14, "organization": "Canaryclinic & Söhne", "note": note,
             "sender": "Canaryclinic & Söhne", "page_url": "https://clinic.example.org/sign-in",
         });
         let mail = templates().render_mail(crate::joining::JOIN_DECISION, &view).expect("a mail");
         assert_accessible("join_decision", &mail.html);
-        assert_eq!(mail.subject.contains("has not let you in"), !approved);
+        assert_eq!(mail.subject.contains("has not let you in"), state == "denied");
+        for part in [&mail.text, &mail.html] {
+            assert_eq!(part.contains("have not answered within 14 days"), state == "expired", "{part}");
+            assert_eq!(part.contains("decided not to let you in"), state == "denied", "{part}");
+        }
         assert!(mail.text.contains("Canaryclinic & Söhne") && mail.html.contains("Canaryclinic &amp; Söhne"));
         assert_eq!(mail.text.contains("Mondays & Tuesdays"), note.is_some());
         assert_eq!(mail.html.contains("Mondays &amp; Tuesdays"), note.is_some());
