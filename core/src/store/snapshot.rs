@@ -4,6 +4,7 @@
 //! the same. It is by nature one long read-only transaction.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,11 @@ pub struct TableContent {
     pub hash: String,
 }
 
+/// So often is a lock tried that another has …
+const LOCK_TRIES: u32 = 20;
+/// … with such a pause between: two seconds in all.
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
+
 /// Which state of a database is seen.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Seen {
@@ -69,13 +75,23 @@ impl OwnConnection {
         Ok(Self(options.disable_statement_logging().connect().await?))
     }
 
-    /// Takes the lock of that name for as long as the connection lives; false: another has it.
+    /// Takes the lock of that name for as long as the connection lives; false: another has it. It waits a moment: the server
+    /// takes that long to notice that whoever had it before has ended.
     ///
     /// # Errors
     /// Postgres.
     pub async fn lock(&mut self, name: &str) -> Result<bool, DbError> {
-        let taken = sqlx::query_scalar!(r#"SELECT pg_try_advisory_lock(hashtextextended($1, 0)) AS "taken!""#, name);
-        taken.fetch_one(&mut self.0).await
+        for again in (0..LOCK_TRIES).rev() {
+            let taken =
+                sqlx::query_scalar!(r#"SELECT pg_try_advisory_lock(hashtextextended($1, 0)) AS "taken!""#, name);
+            if taken.fetch_one(&mut self.0).await? {
+                return Ok(true);
+            }
+            if again > 0 {
+                tokio::time::sleep(LOCK_PAUSE).await;
+            }
+        }
+        Ok(false)
     }
 
     /// The server's version, as 150018.
